@@ -1,0 +1,189 @@
+"""MTCNN: Vivant beside facenet-pytorch's ``detect``, interleaved, on one 1920x1080 picture.
+
+The peer is the package facenet-pytorch 2.6.0 as published (``make bench`` installs it). It
+imports torchvision for non-maximum suppression only; that one function is supplied here, so that
+torchvision itself, which comes with gigabytes of CUDA, need not be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interleave import Timing, interleave, median_ratio
+from vivant.faces.mtcnn import MtcnnDetector
+from vivant.images import load_image
+from vivant.store import open_store
+from vivant_samples import PORTRAIT
+
+Result = tuple[NDArray[Any], NDArray[Any]]
+
+
+def main() -> None:
+    """Print the comparison; write it as JSON and as a plot where asked."""
+    arguments = _parser().parse_args()
+    photo = load_image(arguments.photo) if arguments.photo else sample_frame()
+    settings = {"photo": photo, "min_face": arguments.min_face, "threads": arguments.threads}
+    timings = interleave(
+        {"vivant": (ours, settings), "facenet-pytorch": (facenet_pytorch, settings)},
+        rounds=arguments.rounds,
+    )
+    row = _row(timings["vivant"], timings["facenet-pytorch"], arguments, photo.shape)
+    _print(row)
+    if arguments.json:
+        _write_json(arguments.json, row)
+    if arguments.plot:
+        _plot(arguments.plot, timings, row)
+
+
+def ours(photo: NDArray[np.uint8], min_face: int, threads: int) -> Callable[[], Result]:
+    """Vivant's detector."""
+    import cv2
+
+    cv2.setNumThreads(threads)
+    detector = MtcnnDetector.open(open_store(), min_face=min_face, threads=threads)
+
+    def run() -> Result:
+        faces = detector.detect(photo)
+        return np.array([f.box for f in faces]), np.array([f.landmarks for f in faces])
+
+    return run
+
+
+def facenet_pytorch(photo: NDArray[np.uint8], min_face: int, threads: int) -> Callable[[], Result]:
+    """The peer's detector, in float32 on the CPU."""
+    import torch
+
+    torch.set_num_threads(threads)
+    _supply_torchvision()
+    from facenet_pytorch import MTCNN
+
+    detector = MTCNN(keep_all=True, min_face_size=min_face)
+
+    def run() -> Result:
+        boxes, _, landmarks = detector.detect(photo, landmarks=True)
+        return (np.empty((0, 4)), np.empty((0, 5, 2))) if boxes is None else (boxes, landmarks)
+
+    return run
+
+
+def _supply_torchvision() -> None:
+    """Stand in for the two names that facenet-pytorch imports from torchvision."""
+    import torch
+
+    def batched_nms(boxes: Any, scores: Any, _groups: Any, threshold: float) -> Any:
+        """Torchvision's semantics for one group: best first, suppress above the threshold."""
+        array = boxes.numpy()
+        order = np.argsort(-scores.numpy(), kind="stable")
+        areas = (array[:, 2] - array[:, 0]) * (array[:, 3] - array[:, 1])
+        keep = []
+        while order.size:
+            best, order = order[0], order[1:]
+            keep.append(best)
+            start = np.maximum(array[best, :2], array[order, :2])
+            size = np.maximum(np.minimum(array[best, 2:], array[order, 2:]) - start, 0)
+            overlap = size[:, 0] * size[:, 1]
+            order = order[~(overlap / (areas[best] + areas[order] - overlap) > threshold)]
+        return torch.as_tensor(np.array(keep, np.int64))
+
+    names = ("", ".transforms", ".transforms.functional", ".ops", ".ops.boxes")
+    modules = {f"torchvision{name}": types.ModuleType(f"torchvision{name}") for name in names}
+    modules["torchvision.transforms"].functional = modules["torchvision.transforms.functional"]  # type: ignore[attr-defined]
+    modules["torchvision.ops.boxes"].batched_nms = batched_nms  # type: ignore[attr-defined]
+    sys.modules.update(modules)
+
+
+def sample_frame() -> NDArray[np.uint8]:
+    """Return the sample portrait as a camera would frame it: 1920x1080, mirrored at its sides."""
+    import cv2
+
+    portrait = cv2.resize(load_image(PORTRAIT), (1080, 1080), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.copyMakeBorder(portrait, 0, 0, 420, 420, cv2.BORDER_REFLECT), np.uint8)
+
+
+def _row(
+    own: Timing, peer: Timing, arguments: argparse.Namespace, shape: tuple[int, ...]
+) -> dict[str, Any]:
+    same = len(own.result[0]) == len(peer.result[0])
+    deviations = (
+        [float(np.abs(a - b).max()) for a, b in zip(own.result, peer.result, strict=True)]
+        if same and len(own.result[0])
+        else []
+    )
+    return {
+        "stage": "faces",
+        "peer": "facenet-pytorch 2.6.0",
+        "size": f"{shape[1]}x{shape[0]}",
+        "min_face": arguments.min_face,
+        "faces": [len(own.result[0]), len(peer.result[0])],
+        "ours_ms": round(own.median, 2),
+        "peer_ms": round(peer.median, 2),
+        "ratio": round(median_ratio(peer, own), 2),
+        "parity": max(deviations, default=0.0) if same else None,
+        "peak_mb": round(own.peak_mb),
+        "peer_peak_mb": round(peer.peak_mb),
+        "backend": "onnxruntime cpu",
+        "precision": "fp32",
+        "threads": arguments.threads,
+        "rounds": len(own.milliseconds),
+    }
+
+
+def _print(row: dict[str, Any]) -> None:
+    parity = "different number of faces" if row["parity"] is None else f"{row['parity']:.5f} px"
+    print(f"MTCNN, {row['size']}, min_face {row['min_face']}, {row['threads']} thread(s)")
+    print(f"  vivant           {row['ours_ms']:8.1f} ms   peak {row['peak_mb']:5} MB")
+    print(f"  facenet-pytorch  {row['peer_ms']:8.1f} ms   peak {row['peer_peak_mb']:5} MB")
+    print(f"  ratio            {row['ratio']:8.2f} x    (median of {row['rounds']} pairs)")
+    print(f"  faces {row['faces'][0]} and {row['faces'][1]}, largest difference: {parity}")
+
+
+def _write_json(path: Path, row: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([row], indent=2) + "\n", encoding="utf-8")
+
+
+def _plot(path: Path, timings: dict[str, Timing], row: dict[str, Any]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
+    axes.boxplot(
+        [timing.milliseconds for timing in timings.values()],
+        orientation="horizontal",
+        tick_labels=list(timings),
+        widths=0.5,
+    )
+    axes.set_xlim(left=0)
+    axes.set_xlabel("milliseconds a picture")
+    axes.set_title(
+        f"MTCNN at {row['size']}, min_face {row['min_face']}, {row['threads']} thread(s): "
+        f"{row['ratio']}x"
+    )
+    figure.savefig(path, dpi=120)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--photo", type=Path, help="a picture instead of the 1920x1080 sample")
+    parser.add_argument("--min-face", type=int, default=60, help="smallest face, pixels")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--json", type=Path, help="write the row to this file")
+    parser.add_argument("--plot", type=Path, help="write a PNG to this file")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

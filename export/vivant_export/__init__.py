@@ -1,0 +1,1 @@
+"""Turns published networks into engines that Vivant's runtime can trust."""

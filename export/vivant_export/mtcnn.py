@@ -1,0 +1,267 @@
+"""MTCNN's three networks as ONNX graphs, built from the weights in the ``mtcnn`` wheel.
+
+Zhang et al. 2016, "Joint Face Detection and Alignment using Multitask Cascaded Convolutional
+Networks"; weights of ipazc/mtcnn (MIT), equal to those of timesler/facenet-pytorch (MIT).
+
+The graphs compute what the published networks compute, in a form that inference libraries run
+faster: PReLU as ``Relu(x) + slope * Min(x, 0)``, the two-class softmax as a sigmoid of the
+difference, and the normalisation ``(x - 127.5) / 128`` folded into the first convolution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivant.errors import ModelError
+from vivant.manifest import Graph, Manifest, Tensor, Weights
+from vivant.store import EngineFolder, EngineStore
+from vivant_export import mtcnn_parity
+from vivant_export.graph_builder import GraphBuilder
+
+Array = NDArray[np.float32]
+
+# joblib files are pickles: these very files are opened, and no other.
+WEIGHTS_SHA256 = {
+    "pnet.lz4": "ea6b0c3e685ebee3165326ad6484acc95f2ef78f1c94fbf40a55704fa989f7b5",
+    "rnet.lz4": "cb00e6460f3c98b0bfafaba3c0a0ded4bdf6e62cee7174d969e8670d7e757fee",
+    "onet.lz4": "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
+}
+INSTALL = "run pip install 'vivant[mtcnn]'"
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Weight [O,I,kh,kw], bias [O], PReLU slope [O], then max pooling (kernel, stride) if any."""
+
+    weight: Array
+    bias: Array
+    slope: Array
+    pool: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Weight [in,out], bias [out], PReLU slope [out]."""
+
+    weight: Array
+    bias: Array
+    slope: Array
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of the three networks in its published form: the numbers, and what follows what.
+
+    ``heads`` are (weight, bias) by name: "probability" has two classes, the second is *face*.
+    Their weights are [O,I,1,1] where there is no hidden layer (P-Net), else [in,out]. ``side``
+    is that of the square input, or None where any size goes (P-Net).
+    """
+
+    name: str
+    convolutions: tuple[Convolution, ...]
+    hidden: Dense | None
+    heads: dict[str, tuple[Array, Array]]
+    side: int | None
+
+
+# By network: pooling after each convolution, hidden layer, heads in the file's order, input side.
+_LAYOUTS: dict[
+    str, tuple[tuple[tuple[int, int] | None, ...], bool, tuple[str, ...], int | None]
+] = {
+    "pnet": (((2, 2), None, None), False, ("regression", "probability"), None),
+    "rnet": (((3, 2), (3, 2), None), True, ("regression", "probability"), 24),
+    "onet": (
+        ((3, 2), (3, 2), (2, 2), None),
+        True,
+        ("regression", "landmarks", "probability"),
+        48,
+    ),
+}
+
+_MEANINGS = {
+    "probability": "probability that this is a face, 0..1",
+    "regression": "offsets of x1, y1, x2, y2 in shares of the box's size",
+    "landmarks": "five x, then five y, in shares of the box's size: eyes, nose, mouth corners",
+}
+_HEAD_SIZES = {"regression": 4, "landmarks": 10}
+
+
+def export(store: EngineStore) -> EngineFolder:
+    """Build the three graphs, hold them against the published form, and store the engine.
+
+    Raises:
+        ModelError: the ``mtcnn`` wheel is missing or is not the one that is known.
+        EngineError: a graph does not compute what the published network computes.
+        OutputError: the store cannot be written to.
+    """
+    networks = [load_network(name) for name in _LAYOUTS]
+    files = {f"{network.name}.onnx": build_graph(network) for network in networks}
+    parity = {
+        f"{network.name}.max_abs": mtcnn_parity.check(network, files[f"{network.name}.onnx"])
+        for network in networks
+    }
+    manifest = Manifest(
+        model="mtcnn",
+        variant="fp32",
+        role="faces",
+        precision="fp32",
+        graphs={
+            network.name: Graph(
+                file=f"{network.name}.onnx",
+                sha256=hashlib.sha256(files[f"{network.name}.onnx"]).hexdigest(),
+                inputs=(_input(network),),
+                outputs=_outputs(network),
+            )
+            for network in networks
+        },
+        weights=Weights(
+            kind="official",
+            source=f"PyPI mtcnn {importlib.metadata.version('mtcnn')}",
+            licence="MIT",
+            sha256=WEIGHTS_SHA256,
+        ),
+        preprocessing={"color": "RGB", "range": "0..255", "resize": "adaptive average pooling"},
+        parity=parity,
+        tools={name: importlib.metadata.version(name) for name in ("onnx", "numpy")},
+    )
+    return store.write(manifest, files)
+
+
+def load_network(name: str) -> Network:
+    """Read "pnet", "rnet" or "onet" from the installed ``mtcnn`` wheel, without importing it.
+
+    Raises:
+        ModelError: the wheel is missing, or its file is not the one whose hash is known.
+    """
+    arrays = iter(_read_arrays(f"{name}.lz4"))
+    pools, has_hidden, heads, side = _LAYOUTS[name]
+    convolutions = tuple(
+        Convolution(
+            next(arrays).transpose(3, 2, 0, 1), next(arrays), next(arrays).reshape(-1), pool
+        )
+        for pool in pools
+    )
+    hidden = Dense(next(arrays), next(arrays), next(arrays)) if has_hidden else None
+
+    def head() -> tuple[Array, Array]:
+        weight, bias = next(arrays), next(arrays)
+        return (weight if has_hidden else weight.transpose(3, 2, 0, 1)), bias
+
+    return Network(name, convolutions, hidden, {key: head() for key in heads}, side)
+
+
+def _read_arrays(file_name: str) -> list[Array]:
+    spec = importlib.util.find_spec("mtcnn")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(f"mtcnn: the wheel with the weights is not installed; {INSTALL}")
+    path = Path(spec.submodule_search_locations[0]) / "assets" / "weights" / file_name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}; {INSTALL}") from error
+    if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256[file_name]:
+        raise ModelError(f"{path}: not the known weights (SHA-256 differs); {INSTALL}")
+    import joblib
+
+    arrays: list[Array] = joblib.load(io.BytesIO(data))
+    return arrays
+
+
+def build_graph(network: Network) -> bytes:
+    """Return the ONNX file of ``network``: float32 [N,H,W,3] RGB 0..255 in, its heads out."""
+    graph = GraphBuilder()
+    x = graph.node("Transpose", "image", name="nchw", perm=[0, 3, 1, 2])
+    for index, layer in enumerate(network.convolutions, start=1):
+        weight, bias = _fold_normalisation(layer) if index == 1 else (layer.weight, layer.bias)
+        x = _convolve(graph, x, weight, bias, f"conv{index}")
+        x = _prelu(graph, x, layer.slope.reshape(-1, 1, 1), f"prelu{index}")
+        if layer.pool:
+            kernel, stride = layer.pool
+            x = graph.node(
+                "MaxPool",
+                x,
+                name=f"pool{index}",
+                kernel_shape=[kernel, kernel],
+                strides=[stride, stride],
+                ceil_mode=1,
+            )
+    if network.hidden:
+        x = graph.node("Transpose", x, name="nwhc", perm=[0, 3, 2, 1])
+        x = graph.node("Flatten", x, name="flat")
+        x = _multiply(graph, x, network.hidden.weight, network.hidden.bias, "dense")
+        x = _prelu(graph, x, network.hidden.slope, "dense_prelu")
+    for name, (weight, bias) in network.heads.items():
+        _head(graph, x, name, weight, bias)
+    return graph.model(network.name, [_input(network)], list(_outputs(network)))
+
+
+def _head(graph: GraphBuilder, x: str, name: str, weight: Array, bias: Array) -> None:
+    """One output; two-class softmax is the sigmoid of the classes' difference, folded in too."""
+    is_class = name == "probability"
+    end = name if not is_class else "face_logit"
+    if weight.ndim == 4:
+        if is_class:
+            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
+        x = _convolve(graph, x, weight, bias, f"{name}_conv")
+        end = graph.node("Transpose", x, name=end, perm=[0, 2, 3, 1])
+    else:
+        if is_class:
+            weight, bias = weight[:, 1:] - weight[:, :1], bias[1:] - bias[:1]
+        end = _multiply(graph, x, weight, bias, end)
+    if is_class:
+        graph.node("Sigmoid", end, name=name)
+
+
+def _fold_normalisation(layer: Convolution) -> tuple[Array, Array]:
+    """Fold ``(x - 127.5) / 128`` into a convolution without padding, in double precision."""
+    weight = layer.weight.astype(np.float64) / 128
+    bias = layer.bias - 127.5 * weight.sum(axis=(1, 2, 3))
+    return weight.astype(np.float32), bias.astype(np.float32)
+
+
+def _convolve(graph: GraphBuilder, x: str, weight: Array, bias: Array, name: str) -> str:
+    w = graph.constant(weight, f"{name}.weight")
+    return graph.node("Conv", x, w, graph.constant(bias, f"{name}.bias"), name=name)
+
+
+def _multiply(graph: GraphBuilder, x: str, weight: Array, bias: Array, name: str) -> str:
+    w = graph.constant(weight, f"{name}.weight")
+    return graph.node("Gemm", x, w, graph.constant(bias, f"{name}.bias"), name=name)
+
+
+def _prelu(graph: GraphBuilder, x: str, slope: Array, name: str) -> str:
+    """``Relu(x) + slope * Min(x, 0)``: ONNX Runtime's PRelu kernel is several times slower.
+
+    ``Max(x, slope * x)`` would be shorter and wrong: some slopes are negative or above 1.
+    """
+    zero = graph.constant(np.zeros(1, np.float32), f"{name}.zero")
+    positive = graph.node("Relu", x, name=f"{name}.relu")
+    negative = graph.node("Min", x, zero, name=f"{name}.min")
+    slope_name = graph.constant(slope, f"{name}.slope")
+    scaled = graph.node("Mul", negative, slope_name, name=f"{name}.scaled")
+    return graph.node("Add", positive, scaled, name=name)
+
+
+def _input(network: Network) -> Tensor:
+    shape: tuple[int | str, ...] = (
+        ("batch", network.side, network.side, 3)
+        if network.side
+        else ("batch", "height", "width", 3)
+    )
+    return Tensor("image", "float32", shape, "RGB, 0..255, not normalised")
+
+
+def _outputs(network: Network) -> tuple[Tensor, ...]:
+    lead = ("batch",) if network.side else ("batch", "rows", "columns")
+    return tuple(
+        Tensor(name, "float32", (*lead, _HEAD_SIZES.get(name, 1)), _MEANINGS[name])
+        for name in network.heads
+    )

@@ -1,0 +1,1 @@
+"""Vivant: a visitor's portrait steps into a painting."""

@@ -1,0 +1,1 @@
+"""Face detectors: one model, one file."""

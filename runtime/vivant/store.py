@@ -1,0 +1,162 @@
+"""The engine store: folders ``<model>/<variant>/`` of graphs, each vouched for by a manifest.
+
+Nothing is handed to an inference library that its manifest does not vouch for: a graph's bytes
+are read once, hashed, compared, and those same bytes are returned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from vivant.errors import EngineError, OutputError
+from vivant.manifest import Manifest
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class EngineFolder:
+    """One engine of the store: its folder and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    def read(self, graph: str) -> bytes:
+        """Return the bytes of the graph called ``graph``, checked against the manifest.
+
+        Raises ``EngineError`` when the manifest knows no such graph, or when the file is
+        missing, cannot be read, or is not the one that the manifest describes.
+        """
+        entry = self.manifest.graphs.get(graph)
+        if entry is None:
+            known = ", ".join(self.manifest.graphs)
+            raise EngineError(f"{self.path}: no graph '{graph}' in the manifest (it has {known})")
+        file = self.path / entry.file
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise EngineError(
+                f"{file}: {error.strerror or error}; {self._export_again()}"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise EngineError(
+                f"{file}: its SHA-256 is not the manifest's, the file was altered or cut off; "
+                f"{self._export_again()}"
+            )
+        return data
+
+    def _export_again(self) -> str:
+        return f"run 'vivant export {self.manifest.model}' again"
+
+
+@dataclass(frozen=True)
+class EngineStore:
+    """A folder of engines."""
+
+    root: Path
+
+    def engine(self, model: str, variant: str | None = None) -> EngineFolder:
+        """Return the engine of ``model``; without ``variant``, its only or its FP32 one.
+
+        Raises ``EngineError`` when there is none, or when its manifest cannot be used.
+        """
+        variants = self.variants(model)
+        if not variants:
+            raise EngineError(f"{self.root}: no engine '{model}'; run 'vivant export {model}'")
+        if variant is None:
+            variant = "fp32" if "fp32" in variants else variants[0]
+        if variant not in variants:
+            raise EngineError(
+                f"{self.root}: no variant '{variant}' of '{model}' (there is {', '.join(variants)})"
+            )
+        path = self.root / model / variant
+        manifest = Manifest.load(path / MANIFEST)
+        if (manifest.model, manifest.variant) != (model, variant):
+            raise EngineError(
+                f"{path / MANIFEST}: describes {manifest.model}/{manifest.variant}, not this "
+                f"folder; run 'vivant export {model}' again"
+            )
+        return EngineFolder(path, manifest)
+
+    def models(self) -> tuple[str, ...]:
+        """Return the names of the models with at least one engine, sorted."""
+        return tuple(sorted({path.parent.parent.name for path in self._manifests("*")}))
+
+    def variants(self, model: str) -> tuple[str, ...]:
+        """Return the variants of ``model`` in the store, sorted."""
+        return tuple(sorted(path.parent.name for path in self._manifests(model)))
+
+    def _manifests(self, model: str) -> list[Path]:
+        return [
+            path
+            for path in self.root.glob(f"{model}/*/{MANIFEST}")
+            if not path.parent.name.startswith(".")
+        ]
+
+    def write(self, manifest: Manifest, files: Mapping[str, bytes]) -> EngineFolder:
+        """Put an engine into the store, whole or not at all, replacing an older one.
+
+        Args:
+            manifest: what it is; its graphs name the files and their hashes.
+            files: the bytes of every file that the manifest names.
+
+        Raises:
+            OutputError: the store cannot be written to.
+        """
+        target = self.root / manifest.model / manifest.variant
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+        except OSError as error:
+            raise OutputError(
+                f"{target}: {error.strerror or error}; name a folder you can write to with --store"
+            ) from error
+        try:
+            for name, data in files.items():
+                (aside / name).write_bytes(data)
+            (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+            aside.chmod(0o755)
+            _swap(aside, target)
+        except OSError as error:
+            raise OutputError(f"{target}: {error.strerror or error}; free some space") from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return EngineFolder(target, manifest)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Rename ``new`` to ``target``; an older ``target`` leaves only once it is out of the way."""
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent))
+        target.rename(old / "engine")
+        new.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        new.rename(target)
+
+
+def default_root() -> Path:
+    """Return where the engines are when nobody says: see the module ``engines/README.md``.
+
+    ``$VIVANT_ENGINES``, else ``engines/`` of the checkout that this package runs from, else the
+    user's data folder.
+    """
+    if named := os.environ.get("VIVANT_ENGINES"):
+        return Path(named)
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "engines" / "README.md").is_file() and (checkout / "pyproject.toml").is_file():
+        return checkout / "engines"
+    return platformdirs.user_data_path("vivant") / "engines"
+
+
+def open_store(root: str | os.PathLike[str] | None = None) -> EngineStore:
+    """Return the store at ``root``, or the default one (``default_root``)."""
+    return EngineStore(Path(root) if root is not None else default_root())
