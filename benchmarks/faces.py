@@ -49,10 +49,10 @@ def ours(photo: NDArray[np.uint8], min_face: int, threads: int) -> Callable[[], 
     import cv2
 
     cv2.setNumThreads(threads)
-    detector = MtcnnDetector.open(open_store(), min_face=min_face, threads=threads)
+    detector = MtcnnDetector.open(open_store(), threads=threads)
 
     def run() -> Result:
-        faces = detector.detect(photo)
+        faces = detector.detect(photo, min_face=min_face)
         return np.array([f.box for f in faces]), np.array([f.landmarks for f in faces])
 
     return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,8 +16,7 @@ SHADOW_REACH = 0.09  # of the subject's height: the part above the ground that c
 SHADOW_SQUASH = 0.35  # height of the shadow on the ground, in heights of that part
 
 
-@dataclass(frozen=True)
-class Composite:
+class Composite(NamedTuple):
     """An artwork with the subject in it.
 
     Attributes:

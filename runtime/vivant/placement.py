@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from vivant.artwork import Artwork, Slot
 from vivant.errors import PlacementError
-from vivant.portrait import Shot, ShotType
+from vivant.portrait import CLOSE_UP_BELOW, Shot, ShotType
 from vivant.roles import Face, Matte
 
 MOST_ENLARGEMENT = 1.5  # above it the subject looks soft beside the painting: a warning
@@ -17,6 +18,28 @@ WIDTH_TOLERANCE = 1.25  # how far a subject may exceed its slot's width before i
 LEAST_HEADS = 1.7  # what must stay visible when a crop hides a side that the frame cuts
 FACING = 0.12  # offset of the nose, in eye distances, from which a face looks to one side
 VISIBLE = 26  # a matte value (10 %) from which a pixel belongs to the subject's outline
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The part of a photo that can be placed, pixels of the photo.
+
+    Attributes:
+        shot: what the photo shows.
+        matte: uint8 [H,W] of the photo.
+        box: x1, y1, x2, y2 of what can be used.
+        type: the shot type of that part: what the frame's sides cut is left out where possible,
+            which can make a close-up of a half-body.
+        standing: the feet are in the photo, so that the subject can stand in the open.
+        side_cut: the frame's side cuts the subject, and shows.
+    """
+
+    shot: Shot
+    matte: Matte
+    box: tuple[int, int, int, int]
+    type: ShotType
+    standing: bool
+    side_cut: bool
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,7 @@ class Placement:
         scale: artwork pixels per photo pixel.
         flip: mirrored left to right.
         crop_line: artwork row from which on nothing of the subject shows.
-        standing: the feet are visible and stand on the slot's bottom.
+        standing: the feet stand on the slot's bottom.
         warnings: what a visitor or curator might want to know, one line each.
     """
 
@@ -44,8 +67,56 @@ class Placement:
     warnings: tuple[str, ...]
 
 
-def matching_slots(artwork: Artwork, shot: Shot) -> tuple[Slot, ...]:
-    """Return the slots that can take ``shot``, best first.
+def find_subject(matte: Matte, shot: Shot) -> Subject:
+    """Return the part of the photo that can be placed.
+
+    Arms that leave the photo at its sides end in a straight edge. A subject that is cropped by
+    its slot anyway is cropped above that edge, where enough of it is left.
+
+    Args:
+        matte: uint8 [H,W] of the photo.
+        shot: what the photo shows.
+
+    Raises:
+        PlacementError: the matte is empty.
+    """
+    outline = cv2.boundingRect((matte >= VISIBLE).astype(np.uint8))
+    if not outline[2]:
+        raise PlacementError("the matte is empty: nobody to place; take the photo again")
+    left, top, right, bottom = (
+        outline[0],
+        outline[1],
+        outline[0] + outline[2],
+        outline[1] + outline[3],
+    )
+    if shot.type is ShotType.FULL_BODY and not shot.cut:
+        return Subject(shot, matte, (left, top, right, bottom), shot.type, True, False)
+    bottom, heads, side_cut = _above_side_cuts(matte, shot, bottom)
+    left, _, width, _ = cv2.boundingRect((matte[:bottom] >= VISIBLE).astype(np.uint8))
+    is_short = shot.type is ShotType.HALF_BODY and heads < CLOSE_UP_BELOW
+    kind = ShotType.CLOSE_UP if is_short else shot.type
+    return Subject(shot, matte, (left, top, left + width, bottom), kind, False, side_cut)
+
+
+def _above_side_cuts(matte: Matte, shot: Shot, bottom: int) -> tuple[int, float, bool]:
+    """Return the lowest usable row, the heads visible above it, and whether a side cut shows."""
+    if not shot.faces:
+        return bottom, shot.heads, False
+    # Just above the frame's edge a matte is often ragged.
+    bottom -= round(0.05 * shot.head_height)
+    head_top = max(face.box[3] for face in shot.faces) - shot.head_height
+    margin = max(round(0.004 * matte.shape[1]), 1)
+    edges = np.concatenate([matte[:bottom, :margin], matte[:bottom, -margin:]], axis=1)
+    touching = np.flatnonzero((edges >= 128).any(axis=1))
+    first = int(touching[0]) if len(touching) else bottom
+    heads = (first - head_top) / shot.head_height
+    if heads < LEAST_HEADS:
+        return bottom, shot.heads, first < bottom
+    return first, heads, False
+
+
+def matching_slots(artwork: Artwork, subject: Subject) -> tuple[Slot, ...]:
+    """Return the slots that can take ``subject``, best first.
 
     Slots made for this shot type and number of people come first, those of higher priority
     before others; then, shot type by shot type, the artwork's fallback order. A subject that the
@@ -55,12 +126,12 @@ def matching_slots(artwork: Artwork, shot: Shot) -> tuple[Slot, ...]:
     Raises:
         PlacementError: no slot can.
     """
-    order = [shot.type, *(kind for kind in artwork.fallback if kind is not shot.type)]
-    people = max(shot.people, 1)
+    order = [subject.type, *(kind for kind in artwork.fallback if kind is not subject.type)]
+    people = max(subject.shot.people, 1)
     fitting = [
         slot
         for slot in artwork.slots
-        if slot.people[0] <= people <= slot.people[1] and (is_standing(shot) or hides_cut(slot))
+        if slot.people[0] <= people <= slot.people[1] and (subject.standing or hides_cut(slot))
     ]
     ranked = []
     for kind in order:
@@ -73,14 +144,14 @@ def matching_slots(artwork: Artwork, shot: Shot) -> tuple[Slot, ...]:
             for slot in artwork.slots
         )
         raise PlacementError(
-            f"artwork '{artwork.id}': no slot takes a {shot.type} of {crowd} (it has {offered}); "
+            f"artwork '{artwork.id}': no slot takes a {subject.type} of {crowd} (it has {offered}); "
             "take the photo with as many people as a slot holds, or add a slot to artwork.toml"
         )
     return tuple(ranked)
 
 
-def named_slot(artwork: Artwork, shot: Shot, name: str) -> Slot:
-    """Return the slot called ``name``, whether or not it was made for ``shot``.
+def named_slot(artwork: Artwork, subject: Subject, name: str) -> Slot:
+    """Return the slot called ``name``, whether or not it was made for ``subject``.
 
     Raises:
         PlacementError: there is none, or a subject cut by its photo would float in it.
@@ -88,19 +159,14 @@ def named_slot(artwork: Artwork, shot: Shot, name: str) -> Slot:
     for slot in artwork.slots:
         if slot.name != name:
             continue
-        if not (is_standing(shot) or hides_cut(slot)):
+        if not (subject.standing or hides_cut(slot)):
             raise PlacementError(
-                f"slot '{name}' of artwork '{artwork.id}': a {shot.type} cut by the photo's frame "
-                "would float there; choose a slot at the picture's bottom edge or with an occluder"
+                f"slot '{name}' of artwork '{artwork.id}': a {subject.type} cut by the photo's "
+                "frame would float there; choose a slot at the bottom edge or with an occluder"
             )
         return slot
     names = ", ".join(slot.name for slot in artwork.slots)
     raise PlacementError(f"artwork '{artwork.id}': no slot '{name}'; it has {names}")
-
-
-def is_standing(shot: Shot) -> bool:
-    """Return whether the subject's feet are in the photo, so that it can stand in the open."""
-    return shot.type is ShotType.FULL_BODY and not shot.cut
 
 
 def hides_cut(slot: Slot) -> bool:
@@ -109,7 +175,7 @@ def hides_cut(slot: Slot) -> bool:
     return slot.occluder is not None or y + height >= 0.99
 
 
-def place(matte: Matte, shot: Shot, slot: Slot, canvas: tuple[int, int]) -> Placement:
+def place(subject: Subject, slot: Slot, canvas: tuple[int, int]) -> Placement:
     """Return where the subject goes in ``slot``.
 
     The scale makes the head as high as the slot says. A standing subject's feet come to the
@@ -117,100 +183,50 @@ def place(matte: Matte, shot: Shot, slot: Slot, canvas: tuple[int, int]) -> Plac
     box, or less high where the photo shows too little of it.
 
     Args:
-        matte: uint8 [H,W] of the photo.
-        shot: what the photo shows.
+        subject: who.
         slot: one of the artwork's.
         canvas: width and height of the artwork, pixels.
-
-    Raises:
-        PlacementError: the matte is empty.
     """
-    left, top, right, bottom = _outline(matte)
-    warnings = []
-    standing = is_standing(shot) and ShotType.FULL_BODY in slot.shot
-    if not standing:
-        bottom, side_cut = _hide_side_cuts(matte, shot, top, bottom)
-        left, right = _columns(matte[top:bottom])
-        if side_cut:
-            warnings.append("the photo's side edge cuts the subject; stand nearer to its middle")
-    box_x, box_y, box_width, box_height = _in_pixels(slot.box, canvas)
-    width, height = right - left, bottom - top
-    scale = _scale(slot, shot, canvas[1], (width, height), (box_width, box_height))
-    if scale > MOST_ENLARGEMENT:
-        warnings.append(f"the subject is enlarged {scale:.1f} times; a larger photo looks sharper")
-    flip = _should_flip(slot, shot.faces)
-    center = _center(matte[top:bottom, left:right])
-    center = width - center if flip else center
+    left, top, right, bottom = subject.box
+    box_x, box_y, box_width, box_height = (
+        share * side for share, side in zip(slot.box, canvas * 2, strict=True)
+    )
+    standing = subject.standing and ShotType.FULL_BODY in slot.shot
+    scale = _scale(slot, subject, canvas[1], (box_width, box_height))
+    width, height = max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1)
+    flip = _should_flip(slot, subject.shot.faces)
+    center = _center(subject.matte[top:bottom, left:right]) * scale
+    x = _anchored(slot.anchor, box_x, box_width, width - center if flip else center, width)
     crop_line = round(box_y + box_height)
-    target_width, target_height = max(round(width * scale), 1), max(round(height * scale), 1)
-    y = crop_line - target_height if standing else max(crop_line - target_height, round(box_y))
+    y = crop_line - height if standing else max(crop_line - height, round(box_y))
     return Placement(
         slot=slot,
-        source=(left, top, right, bottom),
-        target=(
-            _keep_inside(
-                _anchor_x(slot.anchor, box_x, box_width, center * scale, target_width),
-                target_width,
-                canvas[0],
-            ),
-            y,
-            target_width,
-            target_height,
-        ),
+        source=subject.box,
+        target=(_kept_inside(x, width, canvas[0]), y, width, height),
         scale=scale,
         flip=flip,
         crop_line=crop_line,
         standing=standing,
-        warnings=tuple(warnings),
+        warnings=_warnings(subject, scale),
     )
 
 
-def _outline(matte: Matte) -> tuple[int, int, int, int]:
-    rows = np.flatnonzero((matte >= VISIBLE).any(axis=1))
-    if not len(rows):
-        raise PlacementError("the matte is empty: nobody to place; take the photo again")
-    left, right = _columns(matte)
-    return left, int(rows[0]), right, int(rows[-1]) + 1
+def _warnings(subject: Subject, scale: float) -> tuple[str, ...]:
+    warnings = []
+    if subject.side_cut:
+        warnings.append("the photo's side edge cuts the subject; stand nearer to its middle")
+    if scale > MOST_ENLARGEMENT:
+        warnings.append(f"the subject is enlarged {scale:.1f} times; a larger photo looks sharper")
+    return tuple(warnings)
 
 
-def _columns(matte: Matte) -> tuple[int, int]:
-    columns = np.flatnonzero((matte >= VISIBLE).any(axis=0))
-    return (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, matte.shape[1])
-
-
-def _hide_side_cuts(matte: Matte, shot: Shot, top: int, bottom: int) -> tuple[int, bool]:
-    """Return the lowest row to use, and whether a side that the frame cuts still shows.
-
-    Arms that leave the photo at its sides end in a straight edge. As the subject is cropped at
-    the slot's bottom anyway, it is cropped above that edge where enough of it is left.
-    """
-    if not shot.faces:
-        return bottom, False
-    # Just above the frame's edge a matte is often ragged.
-    bottom -= round(0.05 * shot.head_height)
-    chin = max(face.box[3] for face in shot.faces)
-    head_top = chin - shot.head_height
-    margin = max(round(0.004 * matte.shape[1]), 1)
-    edges = np.concatenate([matte[:bottom, :margin], matte[:bottom, -margin:]], axis=1)
-    rows = np.flatnonzero((edges >= 128).any(axis=1))
-    if not len(rows):
-        return bottom, False
-    if rows[0] - head_top >= LEAST_HEADS * shot.head_height:
-        return max(int(rows[0]), top + 1), False
-    return bottom, True
-
-
-def _scale(
-    slot: Slot,
-    shot: Shot,
-    canvas_height: int,
-    subject: tuple[int, int],
-    box: tuple[float, float],
-) -> float:
-    fit_width = box[0] / subject[0]
-    if slot.head_height is None or not shot.head_height:
-        return min(fit_width, box[1] / subject[1])
-    return min(slot.head_height * canvas_height / shot.head_height, WIDTH_TOLERANCE * fit_width)
+def _scale(slot: Slot, subject: Subject, canvas_height: int, box: tuple[float, float]) -> float:
+    left, top, right, bottom = subject.box
+    fit_width = box[0] / (right - left)
+    if slot.head_height is None or not subject.shot.head_height:
+        return min(fit_width, box[1] / (bottom - top))
+    by_head = slot.head_height * canvas_height / subject.shot.head_height
+    return min(by_head, WIDTH_TOLERANCE * fit_width)
 
 
 def _should_flip(slot: Slot, faces: tuple[Face, ...]) -> bool:
@@ -232,10 +248,10 @@ def _gaze(face: Face) -> float:
 def _center(matte: Matte) -> float:
     """Return the column of the matte's centre of mass: an arm stretched out moves it little."""
     weights = matte.sum(axis=0, dtype=np.float64)
-    return float(weights @ (np.arange(len(weights)) + 0.5) / weights.sum())
+    return float(np.average(np.arange(len(weights)) + 0.5, weights=weights))
 
 
-def _anchor_x(anchor: str, box_x: float, box_width: float, center: float, width: int) -> int:
+def _anchored(anchor: str, box_x: float, box_width: float, center: float, width: int) -> int:
     if anchor == "bottom-left":
         return round(box_x)
     if anchor == "bottom-right":
@@ -243,12 +259,6 @@ def _anchor_x(anchor: str, box_x: float, box_width: float, center: float, width:
     return round(box_x + box_width / 2 - center)
 
 
-def _keep_inside(x: int, width: int, canvas_width: int) -> int:
+def _kept_inside(x: int, width: int, canvas_width: int) -> int:
     """Shift a subject that would leave the picture at a side, as far as it fits at all."""
     return x if width > canvas_width else min(max(x, 0), canvas_width - width)
-
-
-def _in_pixels(
-    box: tuple[float, float, float, float], canvas: tuple[int, int]
-) -> tuple[float, float, float, float]:
-    return box[0] * canvas[0], box[1] * canvas[1], box[2] * canvas[0], box[3] * canvas[1]

@@ -9,8 +9,8 @@ the photo was framed and does not tell.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import pairwise
 
@@ -80,12 +80,14 @@ class Portrait:
         foreground: uint8 [H,W,3] RGB, the subject's own colours, without the old background
             where the matte is soft.
         shot: what it shows.
+        timings: seconds by stage.
     """
 
     photo: Image
     matting: Matting
     foreground: Image
     shot: Shot
+    timings: Mapping[str, float] = field(default_factory=dict)
 
 
 def prominent(faces: Sequence[Face]) -> tuple[Face, ...]:

@@ -20,6 +20,9 @@ Image: TypeAlias = NDArray[np.uint8]
 Matte: TypeAlias = NDArray[np.uint8]
 """uint8 [H,W], 0 background .. 255 foreground."""
 
+MIN_FACE = 40
+"""Side in pixels of the smallest face looked for, unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class Face:
@@ -60,8 +63,11 @@ class Matting:
 class FaceDetector(Protocol):
     """Finds faces."""
 
-    def detect(self, photo: Image) -> tuple[Face, ...]:
-        """Return every face above the detector's own threshold, largest box first."""
+    def detect(self, photo: Image, *, min_face: int = MIN_FACE) -> tuple[Face, ...]:
+        """Return every face above the detector's own threshold, largest box first.
+
+        Faces whose side is shorter than ``min_face`` pixels are not looked for.
+        """
         ...
 
 

@@ -59,14 +59,20 @@ class EngineFolder:
 
 @dataclass(frozen=True)
 class EngineStore:
-    """A folder of engines."""
+    """A folder of engines.
+
+    Engines with untrained weights exist for tests and benchmarks; they are refused unless
+    ``allow_untrained``.
+    """
 
     root: Path
+    allow_untrained: bool = False
 
     def engine(self, model: str, variant: str | None = None) -> EngineFolder:
         """Return the engine of ``model``; without ``variant``, its only or its FP32 one.
 
-        Raises ``EngineError`` when there is none, or when its manifest cannot be used.
+        Raises ``EngineError`` when there is none, or when its manifest cannot be used, or when
+        its weights are untrained and that was not allowed.
         """
         variants = self.variants(model)
         if not variants:
@@ -83,6 +89,11 @@ class EngineStore:
             raise EngineError(
                 f"{path / MANIFEST}: describes {manifest.model}/{manifest.variant}, not this "
                 f"folder; run 'vivant export {model}' again"
+            )
+        if manifest.weights.kind == "untrained" and not self.allow_untrained:
+            raise EngineError(
+                f"{path}: its weights are untrained, for tests and benchmarks only; export the "
+                "official ones, or allow it with --allow-untrained"
             )
         return EngineFolder(path, manifest)
 
@@ -157,6 +168,8 @@ def default_root() -> Path:
     return platformdirs.user_data_path("vivant") / "engines"
 
 
-def open_store(root: str | os.PathLike[str] | None = None) -> EngineStore:
+def open_store(
+    root: str | os.PathLike[str] | None = None, *, allow_untrained: bool = False
+) -> EngineStore:
     """Return the store at ``root``, or the default one (``default_root``)."""
-    return EngineStore(Path(root) if root is not None else default_root())
+    return EngineStore(Path(root) if root is not None else default_root(), allow_untrained)

@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 from vivant.backends import Engine
 from vivant.backends.onnxruntime import OnnxRuntimeEngine
 from vivant.faces.area import AreaSampler
-from vivant.roles import Face, Image
+from vivant.roles import MIN_FACE, Face, Image
 from vivant.store import EngineStore
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
-
-MIN_FACE = 40
-"""Side in pixels of the smallest face looked for, unless told otherwise."""
 
 _CELL = 12  # P-Net looks at 12x12 pixels and moves by 2
 _STRIDE = 2
@@ -36,21 +33,15 @@ _BATCH = 256  # crops run at once: bounds the memory, not the result
 class MtcnnDetector:
     """Satisfies ``vivant.roles.FaceDetector``."""
 
-    def __init__(self, pnet: Engine, rnet: Engine, onet: Engine, min_face: int = MIN_FACE) -> None:
-        if min_face < _CELL:
-            raise ValueError(f"min_face is {min_face} pixels; MTCNN sees no face below {_CELL}")
+    def __init__(self, pnet: Engine, rnet: Engine, onet: Engine) -> None:
         self._pnet, self._rnet, self._onet = pnet, rnet, onet
-        self._min_face = min_face
 
     @classmethod
-    def open(
-        cls, store: EngineStore, *, min_face: int = MIN_FACE, threads: int | None = None
-    ) -> MtcnnDetector:
+    def open(cls, store: EngineStore, *, threads: int | None = None) -> MtcnnDetector:
         """Open the engine ``mtcnn`` of ``store``.
 
         Args:
             store: where it is looked for.
-            min_face: side in pixels of the smallest face looked for; 12 at least.
             threads: for ONNX Runtime; all usable cores unless told otherwise.
 
         Raises:
@@ -62,7 +53,7 @@ class MtcnnDetector:
             OnnxRuntimeEngine(folder.read(name), f"{folder.path}/{name}", threads=threads)
             for name in ("pnet", "rnet", "onet")
         )
-        return cls(pnet, rnet, onet, min_face)
+        return cls(pnet, rnet, onet)
 
     def close(self) -> None:
         """Close the three engines."""
@@ -80,14 +71,16 @@ class MtcnnDetector:
     ) -> None:
         self.close()
 
-    def detect(self, photo: Image) -> tuple[Face, ...]:
+    def detect(self, photo: Image, *, min_face: int = MIN_FACE) -> tuple[Face, ...]:
         """Return every face that passes the three networks, largest box first.
 
         Args:
             photo: uint8 [H,W,3] RGB; one with a side below ``min_face`` shows no face.
+            min_face: side in pixels of the smallest face looked for, 1 or more. Half of it
+                takes four times as long.
         """
         sampler = AreaSampler(photo)
-        boxes = self._propose(sampler)
+        boxes = self._propose(sampler, min_face)
         boxes = self._refine(boxes, sampler)
         boxes, scores, landmarks = self._finish(boxes, sampler)
         order = np.argsort((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))[::-1]
@@ -100,23 +93,17 @@ class MtcnnDetector:
             for i in order
         )
 
-    def _propose(self, sampler: AreaSampler) -> Floats:
+    def _propose(self, sampler: AreaSampler, min_face: int) -> Floats:
         """P-Net over the pyramid: square candidate boxes [N,4]."""
-        levels = [self._propose_level(sampler, *level) for level in self._pyramid(sampler)]
+        levels = [
+            self._propose_level(sampler, *level)
+            for level in _pyramid(sampler.height, sampler.width, min_face)
+        ]
         if not levels:
             return np.empty((0, 4), np.float32)
         boxes, scores, offsets = (np.concatenate(part) for part in zip(*levels, strict=True))
         keep = _suppress(boxes, scores, 0.7)
         return _square(_move(boxes[keep], offsets[keep], plus=0))
-
-    def _pyramid(self, sampler: AreaSampler) -> Iterator[tuple[int, int, float]]:
-        """Height, width and scale of every level, as far as the shorter side holds a cell."""
-        scale = _CELL / self._min_face
-        shorter = min(sampler.height, sampler.width) * scale
-        while shorter >= _CELL:
-            yield int(sampler.height * scale + 1), int(sampler.width * scale + 1), scale
-            scale *= _SCALE_STEP
-            shorter *= _SCALE_STEP
 
     def _propose_level(
         self, sampler: AreaSampler, height: int, width: int, scale: float
@@ -150,6 +137,16 @@ class MtcnnDetector:
         boxes = _move(boxes, offsets, plus=1)
         keep = _suppress_contained(boxes, scores[:, 0], 0.7)
         return boxes[keep], scores[keep, 0], landmarks[keep] - 1
+
+
+def _pyramid(height: int, width: int, min_face: int) -> Iterator[tuple[int, int, float]]:
+    """Height, width and scale of every level, as far as the shorter side holds a cell."""
+    scale = _CELL / min_face
+    shorter = min(height, width) * scale
+    while shorter >= _CELL:
+        yield int(height * scale + 1), int(width * scale + 1), scale
+        scale *= _SCALE_STEP
+        shorter *= _SCALE_STEP
 
 
 _R_HEADS = ("probability", "regression")

@@ -1,0 +1,47 @@
+"""The command ``vivant``."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from vivant.commands import artworks, compose, doctor, export, stages
+from vivant.commands.options import print_error
+from vivant.errors import VivantError
+
+app = typer.Typer(
+    help="Compose a visitor's portrait into a painting, lit by its light.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(compose.compose)
+app.command()(stages.faces)
+app.command()(stages.matte)
+app.command()(stages.harmonize)
+app.command()(stages.score)
+app.add_typer(artworks.app, name="artworks")
+app.command()(export.export)
+app.command()(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit status: 0 done, 1 failed (one line on standard error says why), 2 wrong usage,
+    130 interrupted.
+    """
+    try:
+        app()
+    except VivantError as error:
+        print_error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print_error("interrupted; what was finished is kept, nothing is half written")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The commands of ``vivant``: one file a subject, put together in ``vivant.cli``."""

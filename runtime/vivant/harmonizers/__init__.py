@@ -1,0 +1,1 @@
+"""Harmonizers: one file a method, each satisfying ``vivant.roles.Harmonizer``."""

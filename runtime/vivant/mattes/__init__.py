@@ -1,0 +1,1 @@
+"""Matters: one model that separates people from what is behind them, one small file each."""

@@ -1,0 +1,86 @@
+"""Which models this version can run, by role, and how each is opened.
+
+A model's file is imported when the model is opened, so that looking a name up costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from vivant.errors import ModelError
+from vivant.roles import FaceDetector, Harmonizer, Matter, Scorer
+from vivant.store import EngineStore
+
+Role = TypeVar("Role")
+
+
+@dataclass(frozen=True)
+class Model(Generic[Role]):
+    """A model: what it is in a line, how it is opened, and whether it needs an engine."""
+
+    summary: str
+    open: Callable[[EngineStore], Role]
+    needs_engine: bool = False
+
+
+def _mtcnn(store: EngineStore) -> FaceDetector:
+    from vivant.faces.mtcnn import MtcnnDetector
+
+    return MtcnnDetector.open(store)
+
+
+def _grabcut(_: EngineStore) -> Matter:
+    from vivant.mattes.grabcut import GrabCutMatter
+
+    return GrabCutMatter()
+
+
+def _reinhard(_: EngineStore) -> Harmonizer:
+    from vivant.harmonizers.reinhard import ReinhardHarmonizer
+
+    return ReinhardHarmonizer()
+
+
+def _colour_distance(_: EngineStore) -> Scorer:
+    from vivant.scorers.colour_distance import ColourDistanceScorer
+
+    return ColourDistanceScorer()
+
+
+FACES: Mapping[str, Model[FaceDetector]] = {
+    "mtcnn": Model("a cascade of three small networks (MIT)", _mtcnn, needs_engine=True),
+}
+MATTES: Mapping[str, Model[Matter]] = {
+    "grabcut": Model("colour statistics and a body prior, no weights", _grabcut),
+}
+HARMONIZERS: Mapping[str, Model[Harmonizer]] = {
+    "reinhard": Model("colour statistics of the nearby background, no weights", _reinhard),
+}
+SCORERS: Mapping[str, Model[Scorer]] = {
+    "colour-distance": Model("a stand-in for BargainNet, no weights", _colour_distance),
+}
+
+
+def find(models: Mapping[str, Model[Role]], name: str) -> Model[Role]:
+    """Return the model called ``name``.
+
+    Raises ``ModelError``, which lists the names there are.
+    """
+    try:
+        return models[name]
+    except KeyError:
+        known = ", ".join(models)
+        raise ModelError(
+            f"model '{name}': this version cannot run it in this role; it can run {known}"
+        ) from None
+
+
+def open_model(models: Mapping[str, Model[Role]], name: str, store: EngineStore) -> Role:
+    """Open the model called ``name``; its engine, if it needs one, comes from ``store``.
+
+    Raises ``ModelError`` for an unknown name, ``EngineError`` for an engine that is missing or
+    not to be trusted, ``BackendError`` where the inference library is missing.
+    """
+    return find(models, name).open(store)

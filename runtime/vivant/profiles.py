@@ -1,0 +1,95 @@
+"""Profiles: a choice of model per role, from what runs anywhere to what looks best."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vivant import models
+from vivant.errors import ModelError
+from vivant.store import EngineStore
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A model per role, by name.
+
+    ``strengths`` are the strengths of harmonizing that are tried, the one to prefer first.
+    """
+
+    name: str
+    summary: str
+    faces: str
+    matte: str
+    harmonizer: str
+    scorer: str
+    strengths: tuple[float, ...]
+
+
+CLASSIC = Profile(
+    name="classic",
+    summary="nothing to download, runs anywhere; honest about being no deep model",
+    faces="mtcnn",
+    matte="grabcut",
+    harmonizer="reinhard",
+    scorer="colour-distance",
+    # Half strength is the best that colour statistics can do; full strength hurts.
+    strengths=(0.5, 0.35, 0.65, 0.2, 0.8),
+)
+DEEP = Profile(
+    name="deep",
+    summary="RMBG-1.4, INR-Harmonization and BargainNet: hair, light and judgement",
+    faces="mtcnn",
+    matte="rmbg-1.4",
+    harmonizer="inr-harmonization",
+    scorer="bargainnet",
+    strengths=(1.0, 0.75, 0.5),
+)
+BEST = Profile(
+    name="best",
+    summary="RMBG-2.0, INR-Harmonization and BargainNet: the finest matte, the slowest",
+    faces="mtcnn",
+    matte="rmbg-2.0",
+    harmonizer="inr-harmonization",
+    scorer="bargainnet",
+    strengths=(1.0, 0.85, 0.7, 0.55, 0.4),
+)
+
+PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (BEST, DEEP, CLASSIC)}
+"""By name, the best first."""
+
+
+def find_profile(name: str | None, store: EngineStore) -> Profile:
+    """Return the profile called ``name``; without a name the best one that can run here.
+
+    Raises ``ModelError`` for an unknown name, or for one that lacks something here, saying what.
+    """
+    if name is None:
+        able = [profile for profile in PROFILES.values() if not obstacles(profile, store)]
+        return able[0] if able else find_profile(CLASSIC.name, store)
+    if name not in PROFILES:
+        raise ModelError(f"profile '{name}': unknown; there are {', '.join(PROFILES)}")
+    if missing := obstacles(PROFILES[name], store):
+        raise ModelError(f"profile '{name}' cannot run here: {'; '.join(missing)}")
+    return PROFILES[name]
+
+
+def obstacles(profile: Profile, store: EngineStore) -> tuple[str, ...]:
+    """Return why ``profile`` cannot run here, a line each; empty where it can."""
+    roles: tuple[tuple[str, Mapping[str, models.Model[Any]]], ...] = (
+        (profile.faces, models.FACES),
+        (profile.matte, models.MATTES),
+        (profile.harmonizer, models.HARMONIZERS),
+        (profile.scorer, models.SCORERS),
+    )
+    reasons = []
+    for name, known in roles:
+        if name not in known:
+            reasons.append(f"this version cannot run '{name}' yet")
+        elif known[name].needs_engine and not store.variants(name):
+            reasons.append(f"no engine '{name}' in {store.root} (vivant export {name})")
+    if importlib.util.find_spec("onnxruntime") is None:
+        reasons.append("onnxruntime is not installed (pip install 'vivant[cpu]')")
+    return tuple(reasons)

@@ -1,0 +1,249 @@
+"""The whole way: a photo and an artwork in, the visitor inside the painting out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+
+from vivant import models
+from vivant.artwork import Artwork, load_artwork
+from vivant.composition import compose
+from vivant.errors import ImageError
+from vivant.foreground import estimate_foreground
+from vivant.images import load_image
+from vivant.placement import Placement, find_subject, matching_slots, named_slot, place
+from vivant.portrait import Portrait, Shot, classify, prominent
+from vivant.profiles import Profile, find_profile
+from vivant.roles import FaceDetector, Harmonizer, Image, Matte, Matter, Scorer
+from vivant.selection import Candidate, Selection, select
+from vivant.store import EngineStore, open_store
+
+WORKING_SIDE = 2400
+"""Longest side in pixels at which photos are worked on: more than any artwork shows of them."""
+
+LOW_CONFIDENCE = 0.5
+"""Confidence of a matte below which the result carries a warning."""
+
+Photo: TypeAlias = "Image | bytes | str | os.PathLike[str]"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished picture, and how it came about.
+
+    Attributes:
+        image: uint8 [H,W,3] RGB, of the artwork's output size.
+        mask: uint8 [H,W], where the visitor is visible.
+        composite: ``image`` before harmonizing.
+        shot: what the photo shows.
+        placement: where the visitor stands.
+        best: the candidate that ``image`` is.
+        candidates: every candidate, with its score.
+        profile: the name of the profile that ran.
+        timings: seconds by stage.
+        warnings: what a visitor or curator might want to know, one line each.
+    """
+
+    image: Image
+    mask: Matte
+    composite: Image
+    shot: Shot
+    placement: Placement
+    best: Candidate
+    candidates: tuple[Candidate, ...]
+    profile: str
+    timings: Mapping[str, float]
+    warnings: tuple[str, ...]
+
+
+class Studio:
+    """Four models that compose portraits into artworks, opened once and used all day.
+
+    Not for several threads at once: one studio composes one picture at a time.
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        matter: Matter,
+        harmonizer: Harmonizer,
+        scorer: Scorer,
+        *,
+        profile: Profile,
+    ) -> None:
+        self.profile = profile
+        self._detector, self._matter = detector, matter
+        self._harmonizer, self._scorer = harmonizer, scorer
+
+    @classmethod
+    def open(
+        cls,
+        profile: str | None = None,
+        *,
+        store: EngineStore | str | os.PathLike[str] | None = None,
+    ) -> Studio:
+        """Open the models of a profile.
+
+        Args:
+            profile: "classic", "deep" or "best"; without it, the best that can run here.
+            store: the engine store, or its folder; without it, the default one.
+
+        Raises:
+            ModelError: the profile is unknown or lacks something here; the message says what.
+            EngineError: an engine is altered or untrained.
+        """
+        store = store if isinstance(store, EngineStore) else open_store(store)
+        chosen = find_profile(profile, store)
+        return cls(
+            models.open_model(models.FACES, chosen.faces, store),
+            models.open_model(models.MATTES, chosen.matte, store),
+            models.open_model(models.HARMONIZERS, chosen.harmonizer, store),
+            models.open_model(models.SCORERS, chosen.scorer, store),
+            profile=chosen,
+        )
+
+    def prepare(self, photo: Photo) -> Portrait:
+        """Take a photo apart, once for any number of artworks.
+
+        Args:
+            photo: a file, its bytes, or uint8 [H,W,3] RGB; a longest side above
+                ``WORKING_SIDE`` is reduced to it.
+
+        Raises:
+            ImageError: it is no picture.
+            SubjectError: it shows nobody.
+        """
+        clock = _Clock()
+        with clock("decode"):
+            image = reduce_to(_as_image(photo), WORKING_SIDE)
+        with clock("faces"):
+            faces = prominent(self._detector.detect(image))
+        with clock("matte"):
+            matting = self._matter.matte(image, faces)
+        with clock("foreground"):
+            foreground = estimate_foreground(image, matting.matte)
+        return Portrait(image, matting, foreground, classify(matting.matte, faces), clock.seconds)
+
+    def compose(
+        self,
+        portrait: Portrait | Photo,
+        artwork: Artwork | str | os.PathLike[str],
+        *,
+        slot: str | None = None,
+        candidates: int = 3,
+        alternatives: int = 1,
+        budget_s: float = 10.0,
+    ) -> Result:
+        """Compose a portrait into an artwork.
+
+        Args:
+            portrait: a photo (see ``prepare``) or what ``prepare`` made of it.
+            artwork: an artwork or its folder.
+            slot: where to stand, by name; without it, the best slot for this portrait.
+            candidates: how many strengths of harmonizing are tried beside the untouched
+                composite.
+            alternatives: how many slots are tried.
+            budget_s: seconds after which no further slot is tried.
+
+        Raises:
+            ImageError, SubjectError: the photo cannot be used.
+            ArtworkError, PlacementError: the artwork cannot, or has no place for this portrait.
+        """
+        if not isinstance(portrait, Portrait):
+            portrait = self.prepare(portrait)
+        clock = _Clock(portrait.timings)
+        with clock("artwork"):
+            artwork = artwork if isinstance(artwork, Artwork) else load_artwork(Path(artwork))
+            picture = artwork.picture()
+        with clock("composite"):
+            placements = _place(portrait, artwork, picture, slot, alternatives)
+            composites = [
+                compose(portrait, placement, picture, artwork.occluder(placement.slot))
+                for placement in placements
+            ]
+        with clock("harmonize"):
+            selection = select(
+                composites,
+                self._harmonizer,
+                self._scorer,
+                strengths=self.profile.strengths[:candidates],
+                budget_s=budget_s,
+            )
+        best = selection.best.placement
+        return Result(
+            image=selection.image,
+            mask=composites[best].mask,
+            composite=composites[best].image,
+            shot=portrait.shot,
+            placement=placements[best],
+            best=selection.best,
+            candidates=selection.candidates,
+            profile=self.profile.name,
+            timings=clock.seconds,
+            warnings=_warnings(portrait, placements[best], selection),
+        )
+
+
+def reduce_to(image: Image, longest: int) -> Image:
+    """Return ``image`` with a longest side of at most ``longest`` pixels, area-averaged."""
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _as_image(photo: Photo) -> Image:
+    if not isinstance(photo, np.ndarray):
+        return load_image(photo)
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+        raise ImageError(
+            f"array of {photo.dtype} {list(photo.shape)}: not a picture; pass uint8 [H,W,3] RGB"
+        )
+    return photo
+
+
+def _place(
+    portrait: Portrait, artwork: Artwork, picture: Image, slot: str | None, alternatives: int
+) -> list[Placement]:
+    subject = find_subject(portrait.matting.matte, portrait.shot)
+    slots = [named_slot(artwork, subject, slot)] if slot else matching_slots(artwork, subject)
+    canvas = picture.shape[1], picture.shape[0]
+    return [place(subject, option, canvas) for option in slots[: max(alternatives, 1)]]
+
+
+def _warnings(portrait: Portrait, placement: Placement, selection: Selection) -> tuple[str, ...]:
+    warnings = list(placement.warnings)
+    if portrait.matting.confidence < LOW_CONFIDENCE:
+        warnings.append(
+            f"the matte is uncertain (confidence {portrait.matting.confidence:.2f}); "
+            "a plain background and arms near the body help"
+        )
+    skipped = [c.name for c in selection.candidates if c.score is None]
+    if skipped:
+        warnings.append(f"not tried, the time was spent: {', '.join(skipped)}")
+    return tuple(warnings)
+
+
+class _Clock:
+    """Seconds by stage, in the order of the stages."""
+
+    def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
+        self.seconds = dict(seconds or {})
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = time.perf_counter() - start

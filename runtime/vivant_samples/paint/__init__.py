@@ -1,0 +1,1 @@
+"""Paints the sample artworks: ``python -m vivant_samples.paint``."""

@@ -1,0 +1,58 @@
+"""ONNX Runtime as a backend: what it promises, and what it refuses."""
+
+from __future__ import annotations
+
+import builtins
+
+import numpy as np
+import pytest
+
+from vivant.backends.onnxruntime import CUDA, OnnxRuntimeEngine, usable_cores
+from vivant.errors import BackendError, EngineError
+
+
+@pytest.fixture(scope="module")
+def graph(store):
+    return store.engine("mtcnn").read("rnet")
+
+
+def test_runs_by_name(graph):
+    with OnnxRuntimeEngine(graph, "rnet", threads=1) as engine:
+        result = engine.run({"image": np.zeros((3, 24, 24, 3), np.float32)})
+    assert result["probability"].shape == (3, 1)
+    assert result["regression"].shape == (3, 4)
+
+
+def test_a_provider_that_is_absent_is_an_error(graph):
+    import onnxruntime
+
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("this build has CUDA")
+    with pytest.raises(BackendError, match=r"CUDAExecutionProvider.*vivant\[gpu\]"):
+        OnnxRuntimeEngine(graph, "rnet", provider=CUDA)
+
+
+@pytest.mark.parametrize("graph_bytes", [b"", b"not a graph", b"\x08\x08\x12\x00"])
+def test_a_graph_that_is_none_is_an_error(graph_bytes):
+    with pytest.raises(EngineError, match="somewhere/model: ONNX Runtime cannot open it"):
+        OnnxRuntimeEngine(graph_bytes, "somewhere/model")
+
+
+def test_a_missing_library_names_the_extra(graph, monkeypatch):
+    real_import = builtins.__import__
+
+    def without_onnxruntime(name, *args, **kwargs):
+        if name == "onnxruntime":
+            raise ImportError(name)
+        return real_import(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_onnxruntime)
+    with pytest.raises(BackendError, match=r"vivant\[cpu\]"):
+        OnnxRuntimeEngine(graph, "rnet")
+
+
+def test_an_idle_engine_does_not_spin(graph):
+    with OnnxRuntimeEngine(graph, "rnet") as engine:
+        options = engine._session.get_session_options()
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+        assert options.intra_op_num_threads == usable_cores()
