@@ -8,7 +8,6 @@ torchvision itself, which comes with gigabytes of CUDA, need not be installed.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import types
 from collections.abc import Callable
@@ -19,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interleave import Timing, interleave, median_ratio
+from pictures import sample_frame
+from report import plot, write_json
 from vivant.faces.mtcnn import MtcnnDetector
 from vivant.images import load_image
 from vivant.store import open_store
-from vivant_samples import PORTRAIT
 
 Result = tuple[NDArray[Any], NDArray[Any]]
 
@@ -39,9 +39,10 @@ def main() -> None:
     row = _row(timings["vivant"], timings["facenet-pytorch"], arguments, photo.shape)
     _print(row)
     if arguments.json:
-        _write_json(arguments.json, row)
+        write_json(arguments.json, [row])
     if arguments.plot:
-        _plot(arguments.plot, timings, row)
+        title = f"MTCNN, {row['size']}, {row['threads']} thread(s): {row['ratio']}x"
+        plot(arguments.plot, {name: t.milliseconds for name, t in timings.items()}, title)
 
 
 def ours(photo: NDArray[np.uint8], min_face: int, threads: int) -> Callable[[], Result]:
@@ -101,14 +102,6 @@ def _supply_torchvision() -> None:
     sys.modules.update(modules)
 
 
-def sample_frame() -> NDArray[np.uint8]:
-    """Return the sample portrait as a camera would frame it: 1920x1080, mirrored at its sides."""
-    import cv2
-
-    portrait = cv2.resize(load_image(PORTRAIT), (1080, 1080), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(cv2.copyMakeBorder(portrait, 0, 0, 420, 420, cv2.BORDER_REFLECT), np.uint8)
-
-
 def _row(
     own: Timing, peer: Timing, arguments: argparse.Namespace, shape: tuple[int, ...]
 ) -> dict[str, Any]:
@@ -144,34 +137,6 @@ def _print(row: dict[str, Any]) -> None:
     print(f"  facenet-pytorch  {row['peer_ms']:8.1f} ms   peak {row['peer_peak_mb']:5} MB")
     print(f"  ratio            {row['ratio']:8.2f} x    (median of {row['rounds']} pairs)")
     print(f"  faces {row['faces'][0]} and {row['faces'][1]}, largest difference: {parity}")
-
-
-def _write_json(path: Path, row: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([row], indent=2) + "\n", encoding="utf-8")
-
-
-def _plot(path: Path, timings: dict[str, Timing], row: dict[str, Any]) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure, axes = plt.subplots(figsize=(7, 2.2), layout="constrained")
-    axes.boxplot(
-        [timing.milliseconds for timing in timings.values()],
-        orientation="horizontal",
-        tick_labels=list(timings),
-        widths=0.5,
-    )
-    axes.set_xlim(left=0)
-    axes.set_xlabel("milliseconds a picture")
-    axes.set_title(
-        f"MTCNN at {row['size']}, min_face {row['min_face']}, {row['threads']} thread(s): "
-        f"{row['ratio']}x"
-    )
-    figure.savefig(path, dpi=120)
 
 
 def _parser() -> argparse.ArgumentParser:

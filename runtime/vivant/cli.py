@@ -10,6 +10,8 @@ from vivant.commands import artworks, compose, doctor, export, stages
 from vivant.commands.options import print_error
 from vivant.errors import VivantError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Compose a visitor's portrait into a painting, lit by its light.",
     no_args_is_help=True,
@@ -38,9 +40,10 @@ def main() -> None:
     except VivantError as error:
         print_error(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print_error("interrupted; what was finished is kept, nothing is half written")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print_error("interrupted; what was finished is kept, nothing is half written")
+        raise
 
 
 if __name__ == "__main__":

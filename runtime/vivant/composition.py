@@ -12,6 +12,8 @@ from vivant.placement import Placement
 from vivant.portrait import Portrait
 from vivant.roles import Image, Matte
 
+Region = tuple[slice, slice]
+
 SHADOW_REACH = 0.09  # of the subject's height: the part above the ground that casts the shadow
 SHADOW_SQUASH = 0.35  # height of the shadow on the ground, in heights of that part
 
@@ -42,61 +44,53 @@ def compose(
         portrait: photo, matte and foreground.
         placement: made for this portrait and a picture of this size.
         picture: uint8 [H,W,3] RGB, the artwork at output size; not changed.
-        occluder: uint8 [H,W,4] RGBA, what stands in front of the subject; not premultiplied.
+        occluder: uint8 [H,W,4] RGBA, not premultiplied: what stands in front of the subject. It
+            shows where the subject is; elsewhere the picture stays as it was.
     """
     foreground, matte = _cut_out(portrait, placement)
     image, mask = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
-    if placement.standing and placement.slot.shadow > 0:
-        _cast_shadow(image, matte, placement)
-    canvas, own = _overlap(placement, picture.shape[:2])
-    mask[canvas] = matte[own]
-    _blend(image, foreground[own], mask, canvas)
+    if placement.standing:
+        _cast_shadow(image, matte, placement, occluder)
+    canvas, own = _overlap(placement.target[:2], matte.shape, picture.shape)
+    if not mask[canvas].size:
+        return Composite(placement.slot.name, image, mask)
+    front, alpha = foreground[own], matte[own]
+    mask[canvas] = alpha
     if occluder is not None:
-        _blend(image, occluder[canvas][..., :3], occluder[..., 3], canvas)
-        mask[canvas] = cv2.multiply(mask[canvas], 255 - occluder[canvas][..., 3], scale=1 / 255)
+        hiding = occluder[canvas]
+        front = _mix(front, hiding[..., :3], hiding[..., 3])
+        mask[canvas] = cv2.multiply(alpha, 255 - hiding[..., 3], scale=1 / 255)
+    image[canvas] = _mix(image[canvas], front, alpha)
     return Composite(placement.slot.name, image, mask)
 
 
 def _cut_out(portrait: Portrait, placement: Placement) -> tuple[Image, Matte]:
-    """Return the used part of foreground and matte, mirrored and scaled as the placement says."""
+    """Return the used part of foreground and matte, mirrored, scaled, and cropped at its line."""
     x1, y1, x2, y2 = placement.source
     foreground, matte = portrait.foreground[y1:y2, x1:x2], portrait.matting.matte[y1:y2, x1:x2]
     if placement.flip:
         foreground, matte = foreground[:, ::-1], matte[:, ::-1]
-    size = placement.target[2:]
+    _, y, width, height = placement.target
+    rows = height if placement.standing else max(min(height, placement.crop_line - y), 0)
     how = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_CUBIC
-    return (
-        np.asarray(cv2.resize(np.ascontiguousarray(foreground), size, interpolation=how), np.uint8),
-        np.asarray(cv2.resize(np.ascontiguousarray(matte), size, interpolation=how), np.uint8),
+    scaled = (
+        np.asarray(cv2.resize(np.ascontiguousarray(layer), (width, height), interpolation=how))
+        for layer in (foreground, matte)
     )
+    foreground, matte = (layer[:rows].astype(np.uint8, copy=False) for layer in scaled)
+    return foreground, matte
 
 
-Region = tuple[slice, slice]
+def _mix(back: Image, front: Image, alpha: Matte) -> Image:
+    """Return ``front`` over ``back``."""
+    weight = alpha.astype(np.float32) / 255
+    layers = np.ascontiguousarray(front), np.ascontiguousarray(back)
+    return np.asarray(cv2.blendLinear(*layers, weight, 1 - weight), np.uint8)
 
 
-def _overlap(placement: Placement, shape: tuple[int, ...]) -> tuple[Region, Region]:
-    """Return the rows and columns that the subject covers: on the canvas, and of itself."""
-    x, y, width, height = placement.target
-    bottom = min(y + height, shape[0])
-    if not placement.standing:
-        bottom = min(bottom, placement.crop_line)
-    top, left, right = max(y, 0), max(x, 0), min(x + width, shape[1])
-    bottom, right = max(bottom, top), max(right, left)
-    canvas = (slice(top, bottom), slice(left, right))
-    return canvas, (slice(top - y, bottom - y), slice(left - x, right - x))
-
-
-def _blend(image: Image, front: Image, alpha: Matte, region: Region) -> None:
-    """Lay ``front`` over ``region`` of ``image``, in place; ``alpha`` is of the image's size."""
-    if front.size == 0:
-        return
-    weight = alpha[region].astype(np.float32) / 255
-    image[region] = cv2.blendLinear(
-        np.ascontiguousarray(front), np.ascontiguousarray(image[region]), weight, 1 - weight
-    )
-
-
-def _cast_shadow(image: Image, matte: Matte, placement: Placement) -> None:
+def _cast_shadow(
+    image: Image, matte: Matte, placement: Placement, occluder: NDArray[np.uint8] | None
+) -> None:
     """Darken the ground where the subject stands on it, in place.
 
     The lowest part of the matte, squashed and blurred, is the contact shadow: without it feet
@@ -105,30 +99,25 @@ def _cast_shadow(image: Image, matte: Matte, placement: Placement) -> None:
     x, y, width, height = placement.target
     reach = max(round(SHADOW_REACH * height), 2)
     squashed = max(round(SHADOW_SQUASH * reach), 1)
-    pad = reach
     feet = cv2.resize(matte[-reach:], (width, squashed), interpolation=cv2.INTER_AREA)
-    shadow = cv2.copyMakeBorder(feet, pad, pad, pad, pad, cv2.BORDER_CONSTANT).astype(np.float32)
-    sigma = reach / 5
-    shadow = np.asarray(cv2.GaussianBlur(shadow, (0, 0), sigma * 1.6, sigmaY=sigma * 0.7))
-    ground = _clip(
-        (y + height - squashed // 2 - pad - squashed // 4, x - pad), shadow.shape, image.shape
-    )
-    if ground is None:
-        return
-    canvas, own = ground
-    light = 1 - placement.slot.shadow * np.minimum(shadow[own] / 255 * 1.5, 1)
-    image[canvas] = (image[canvas] * light[..., None] + 0.5).astype(np.uint8)
+    shadow = cv2.copyMakeBorder(feet, *(reach,) * 4, cv2.BORDER_CONSTANT).astype(np.float32)
+    blurred = cv2.GaussianBlur(shadow, (0, 0), 0.32 * reach, sigmaY=0.14 * reach)
+    top = y + height - round(0.75 * squashed) - reach
+    canvas, own = _overlap((x - reach, top), shadow.shape, image.shape)
+    darkness = placement.slot.shadow * np.minimum(blurred[own] / 170, 1)
+    if occluder is not None:
+        darkness *= 1 - occluder[canvas][..., 3] / np.float32(255)
+    image[canvas] = (image[canvas] * (1 - darkness[..., None]) + 0.5).astype(np.uint8)
 
 
-def _clip(
+def _overlap(
     corner: tuple[int, int], size: tuple[int, ...], canvas: tuple[int, ...]
-) -> tuple[Region, Region] | None:
-    top, left = max(corner[0], 0), max(corner[1], 0)
-    bottom, right = min(corner[0] + size[0], canvas[0]), min(corner[1] + size[1], canvas[1])
-    if top >= bottom or left >= right:
-        return None
-    own = (
-        slice(top - corner[0], bottom - corner[0]),
-        slice(left - corner[1], right - corner[1]),
-    )
-    return (slice(top, bottom), slice(left, right)), own
+) -> tuple[Region, Region]:
+    """Return where a layer at ``corner`` (x, y) meets the canvas: on the canvas, and of itself."""
+    spans = []
+    for start, length, limit in zip(corner[::-1], size[:2], canvas[:2], strict=True):
+        first = min(max(start, 0), limit)
+        last = max(min(start + length, limit), first)
+        spans.append((slice(first, last), slice(first - start, last - start)))
+    (rows, own_rows), (columns, own_columns) = spans
+    return (rows, columns), (own_rows, own_columns)

@@ -64,10 +64,11 @@ def guided_coefficients(
 
 def apply_coefficients(guide: NDArray[np.float32], model: NDArray[np.float32]) -> Plane:
     """Return the plane that a local linear model predicts from ``guide``, clipped to 0..1."""
-    plane = model[..., 3].copy()
+    plane: Plane = model[..., 3].copy()
     for channel in range(3):
         plane += model[..., channel] * guide[..., channel]
-    return np.clip(plane, 0, 1, out=plane)
+    np.clip(plane, 0, 1, out=plane)
+    return plane
 
 
 def guided_filter(guide: NDArray[np.float32], plane: Plane, radius: int, eps: float) -> Plane:
@@ -116,4 +117,4 @@ def _local_colour(
 
 def unit(photo: Image) -> NDArray[np.float32]:
     """Return 8-bit colours as float32 0..1."""
-    return np.multiply(photo, np.float32(1 / 255), dtype=np.float32)
+    return np.asarray(photo * np.float32(1 / 255), np.float32)

@@ -17,6 +17,8 @@ MOST_ENLARGEMENT = 1.5  # above it the subject looks soft beside the painting: a
 WIDTH_TOLERANCE = 1.25  # how far a subject may exceed its slot's width before it is made smaller
 LEAST_HEADS = 1.7  # what must stay visible when a crop hides a side that the frame cuts
 FACING = 0.12  # offset of the nose, in eye distances, from which a face looks to one side
+PICTURE_EDGE = 0.99  # share of the picture's height from which a box ends at its bottom edge
+OPAQUE = 0.85  # share of a crop line that an occluder must cover to hide a cut
 VISIBLE = 26  # a matte value (10 %) from which a pixel belongs to the subject's outline
 
 
@@ -131,7 +133,7 @@ def matching_slots(artwork: Artwork, subject: Subject) -> tuple[Slot, ...]:
     fitting = [
         slot
         for slot in artwork.slots
-        if slot.people[0] <= people <= slot.people[1] and (subject.standing or hides_cut(slot))
+        if slot.people[0] <= people <= slot.people[1] and (subject.standing or hides_cut(artwork, slot))
     ]
     ranked = []
     for kind in order:
@@ -159,7 +161,7 @@ def named_slot(artwork: Artwork, subject: Subject, name: str) -> Slot:
     for slot in artwork.slots:
         if slot.name != name:
             continue
-        if not (subject.standing or hides_cut(slot)):
+        if not (subject.standing or hides_cut(artwork, slot)):
             raise PlacementError(
                 f"slot '{name}' of artwork '{artwork.id}': a {subject.type} cut by the photo's "
                 "frame would float there; choose a slot at the bottom edge or with an occluder"
@@ -169,10 +171,22 @@ def named_slot(artwork: Artwork, subject: Subject, name: str) -> Slot:
     raise PlacementError(f"artwork '{artwork.id}': no slot '{name}'; it has {names}")
 
 
-def hides_cut(slot: Slot) -> bool:
-    """Return whether the slot's bottom edge hides where a photo's frame cut the subject."""
-    _, y, _, height = slot.box
-    return slot.occluder is not None or y + height >= 0.99
+def hides_cut(artwork: Artwork, slot: Slot) -> bool:
+    """Return whether the slot's bottom edge hides where a photo's frame cut the subject.
+
+    It does at the picture's bottom edge, and where the occluder is opaque along it.
+    """
+    x, y, width, height = slot.box
+    if y + height >= PICTURE_EDGE:
+        return True
+    occluder = artwork.occluder(slot)
+    if occluder is None:
+        return False
+    rows, columns = occluder.shape[:2]
+    crop_line = occluder[
+        round((y + height) * rows) - 1, round(x * columns) : round((x + width) * columns), 3
+    ]
+    return bool(crop_line.mean() >= OPAQUE * 255)
 
 
 def place(subject: Subject, slot: Slot, canvas: tuple[int, int]) -> Placement:

@@ -30,8 +30,8 @@ def mannequin(height, width, people, top=0.05):
     faces = []
     for x, unit in people:
         chin = top * height + 1.4 * unit
-        body = [(-0.3, -0.3), (0.3, -0.3), (0.3, 0.3), (0.9, 0.6), (0.95, 20), (-0.95, 20), (-0.9, 0.6),
-                (-0.3, 0.3)]  # fmt: skip
+        half = [(0.3, -0.3), (0.3, 0.3), (0.9, 0.6), (0.95, 20)]
+        body = [*half, *((-u, v) for u, v in reversed(half))]
         outline = np.array([(x + u * unit, chin + v * unit) for u, v in body]).astype(np.int32)
         ellipse = ((x, chin - 0.55 * unit), (0.85 * unit, 1.2 * unit), 0)
         for canvas, cloth, skin in ((photo, (40, 50, 150), (215, 160, 130)), (truth, 255, 255)):
@@ -194,7 +194,7 @@ def test_one_pixel_is_refused():
 
 
 def test_a_person_that_looks_like_the_wall_has_low_confidence():
-    clear, _, faces = mannequin(360, 300, [(150, 70)])
+    clear, _, faces = mannequin(180, 150, [(75, 35)])
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 255, clear.shape).astype(np.uint8)
     sure = GrabCutMatter().matte(clear, faces).confidence

@@ -74,11 +74,19 @@ class TestSlots:
         with pytest.raises(PlacementError, match=r"no slot takes a half-body of 4 people.*one \("):
             matching_slots(artwork(*slots), subject(people=4))
 
-    def test_what_the_frame_cuts_goes_only_where_the_cut_is_hidden(self):
+    @pytest.mark.parametrize("covered", [1.0, 0.5])
+    def test_what_the_frame_cuts_goes_only_where_the_cut_is_hidden(self, monkeypatch, covered):
         floating = slot("floating", box=(0.2, 0.2, 0.3, 0.5))
-        hidden = slot("hidden", box=(0.2, 0.2, 0.3, 0.5), occluder=Path("table.png"))
-        ranked = matching_slots(artwork(floating, hidden), subject())
-        assert [s.name for s in ranked] == ["hidden"]
+        behind = slot("behind", box=(0.2, 0.2, 0.3, 0.5), occluder=Path("table.png"))
+        at_the_edge = slot("edge", box=(0.2, 0.5, 0.3, 0.5))
+        table = np.zeros((100, 100, 4), np.uint8)
+        table[60:, 20 : 20 + round(30 * covered), 3] = 255
+        monkeypatch.setattr(Artwork, "occluder", lambda _, s: table if s.occluder else None)
+
+        ranked = matching_slots(artwork(floating, behind, at_the_edge), subject())
+
+        hidden = {"edge", "behind"} if covered == 1.0 else {"edge"}
+        assert {s.name for s in ranked} == hidden
         with pytest.raises(PlacementError, match="would float there"):
             named_slot(artwork(floating), subject(), "floating")
 

@@ -14,7 +14,7 @@ import typer
 from rich.progress import Progress
 
 from vivant.artwork import Artwork, load_artwork
-from vivant.commands.options import Json, Store, Untrained, errors, print_error, print_json
+from vivant.commands.options import Json, Store, Untrained, about, errors, print_error, print_json
 from vivant.errors import ArtworkError, ImageError, OutputError, VivantError
 from vivant.images import save_image
 from vivant.portrait import Portrait
@@ -62,7 +62,9 @@ def compose(
     options = {"slot": slot, "candidates": candidates, "alternatives": alternatives}
     reports: list[dict[str, Any]] = []
     complaints: set[str] = set()
-    with Progress(console=errors, transient=True, disable=single) as progress:
+    with Progress(
+        console=errors, transient=True, disable=single or not errors.is_terminal
+    ) as progress:
         task = progress.add_task("composing", total=len(photos) * len(folders))
         for report in _run(studio, photos, folders, target, options):
             reports.append(report)
@@ -98,24 +100,20 @@ def _run(
                     raise prepared
                 if isinstance(artwork, VivantError):
                     raise artwork
-                result = studio.compose(prepared, artwork, **options)
+                with about(photo):
+                    result = studio.compose(prepared, artwork, **options)
                 written = target.write(photo, artwork, prepared, result)
                 yield {**inputs, "output": str(written), **facts(result)}
             except VivantError as error:
-                yield {**inputs, "error": _naming(photo, error)}
+                yield {**inputs, "error": str(error)}
 
 
 def _or_error(load: Any, path: Path) -> Any:
     try:
-        return load(path)
+        with about(path):
+            return load(path)
     except VivantError as error:
         return error
-
-
-def _naming(photo: Path, error: VivantError) -> str:
-    """Return the message with the photo's name where the message is about the photo."""
-    named = isinstance(error, ImageError | ArtworkError | OutputError)
-    return str(error) if named else f"{photo}: {error}"
 
 
 def facts(result: Result) -> dict[str, Any]:

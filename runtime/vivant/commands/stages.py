@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from vivant import models
-from vivant.commands.options import Json, Store, Untrained, print_json
+from vivant.commands.options import Json, Store, Untrained, about, print_json
 from vivant.errors import ImageError, SubjectError
 from vivant.images import load_image, load_matte, save_image
 from vivant.portrait import Shot, classify, prominent
@@ -76,7 +76,9 @@ def matte(
     engines = open_store(store, allow_untrained=allow_untrained)
     picture = load_image(photo)
     found = models.open_model(models.FACES, faces_model, engines).detect(picture)
-    matting = models.open_model(models.MATTES, model, engines).matte(picture, prominent(found))
+    matter = models.open_model(models.MATTES, model, engines)
+    with about(photo):
+        matting = matter.matte(picture, prominent(found))
     save_image(matting.matte, output)
     if json:
         print_json({"output": str(output), "confidence": matting.confidence})

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -32,46 +31,23 @@ from vivant.filters import (
     resized,
     unit,
 )
-from vivant.roles import Face, Image, Matte, Matting
-
-# Half silhouettes, right side: (x, y) in face heights, x from the face's middle, y from the
-# chin down. A head is 1.2 face heights, a body 7.5 heads (about 9 face heights).
-_Outline = tuple[tuple[float, float], ...]
-_HEAD: _Outline = ((0, -1.15), (0.25, -1.1), (0.4, -0.95), (0.45, -0.7), (0.41, -0.3), (0.28, 0))
-_HAIR: _Outline = ((0, -1.42), (0.33, -1.36), (0.58, -1.1), (0.62, -0.7), (0.5, -0.25), (0.36, 0))
-_HAT: _Outline = ((0, -1.75), (0.45, -1.65), (0.92, -1.3), (0.9, -0.95), (0.74, -0.6), (0.6, 0))
-_BODY: _Outline = (
-    (0.26, -0.2), (0.34, 0.25), (0.8, 0.6), (1.0, 1.1), (1.05, 2.2),
-    (0.8, 3.6), (0.62, 5), (0.5, 8.3), (0.5, 8.7),
-)  # fmt: skip
-_ARMS: _Outline = ((0.5, 0.5), (1.2, 0.8), (1.55, 1.5), (1.6, 3), (1.2, 3.8))
-_CORE: _Outline = (
-    (0, -1.0), (0.24, -0.95), (0.36, -0.75), (0.36, -0.6), (0.3, -0.2), (0.2, 0), (0.25, 0.16), (0.45, 0.4),
-    (0.6, 0.65), (0.62, 1), (0.58, 2.2), (0.4, 3),
-)  # fmt: skip
-_REACH: _Outline = (
-    (1.3, -2.4), (2.6, -1.2), (3.4, 0.2), (3.4, 1.4), (2.9, 2.7), (2.2, 3.5), (1.7, 4.4), (1.4, 6),
-    (1.4, 9.3),
-)  # fmt: skip
-_ARM_REACH: _Outline = (
-    (0.8, -0.2),
-    (1.4, 0.0),
-    (2.0, 0.3),
-    (3.4, 0.3),
-    (3.4, 1.4),
-    (2.9, 2.7),
-    (2.0, 3.6),
+from vivant.mattes.silhouette import (
+    ABOVE,
+    ARMS,
+    ASIDE,
+    BELOW,
+    BESIDE_HEAD,
+    COLLAR,
+    HAIR,
+    HAT,
+    SURE,
+    Mask,
+    Person,
+    filled,
+    locate,
+    silhouette,
 )
-_BESIDE_HEAD: _Outline = (
-    (0, -2.4), (3.4, -2.4), (3.4, 0.3), (2.0, 0.3), (1.4, 0), (0.8, -0.2)
-)  # fmt: skip
-_COLLAR: _Outline = ((0, -0.2), (0.9, -0.1), (1.0, 0.6))
-# Outline, softness of its edge in face heights, probability inside.
-_LAYERS = (
-    (_HEAD, 0.08, 0.97), (_HAIR, 0.10, 0.45), (_HAT, 0.12, 0.2), (_BODY, 0.2, 0.9),
-    (_ARMS, 0.25, 0.3),
-)  # fmt: skip
-_REACH_CHANCE, _ARM_CHANCE, _BEYOND, _SURE = 0.02, 0.06, 0.004, 0.995
+from vivant.roles import Face, Image, Matte, Matting
 
 _WORK_SIDE = 384  # longest side at which the line is drawn
 _EDGE_SIDE = 1024  # longest side at which the edge's opacity is solved
@@ -81,34 +57,8 @@ _FULL_SIDE = 3072  # above, the edge is enlarged without the photo's help: memor
 _AGREEMENT = (0.35, 0.75)  # IoU of the silhouette and the result
 _SPARSE, _SPREAD = (0.3, 0.6), (2.6, 1.6)  # area of the result / of the silhouette
 _CONTACT = (0.35, 0.05)  # share of the frame above the chins that the result touches
+_BLACK = 24  # of 255: rows and columns no brighter are bars, not picture
 _LEAST_FACE, _MOST_FRAME = 0.3, 0.97  # implausible: share of the faces' area, of the frame
-
-_Labels = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class _Person:
-    """A face in pixels of the working picture: middle, chin, height, how far the nose turns."""
-
-    x: float
-    chin: float
-    unit: float
-    turn: float = 0.0
-
-    def scaled(self, by: float) -> _Person:
-        """Return the same person in a picture ``by`` times as large."""
-        return _Person(self.x * by, self.chin * by, self.unit * by, self.turn * by)
-
-    def outline(self, half: _Outline) -> NDArray[np.int32]:
-        """Return the closed outline in 1/16 pixels, for OpenCV's polygons."""
-        points = [*half, *((-x, y) for x, y in reversed(half))]
-        # A head turns about its neck: what hangs from it lies opposite to where the nose points.
-        neck = [-self.turn * min(max(y / 0.2, 0), 1) for _, y in points]
-        scaled = [
-            (self.x + shift + x * self.unit, self.chin + y * self.unit)
-            for (x, y), shift in zip(points, neck, strict=True)
-        ]
-        return np.round(np.array(scaled) * 16).astype(np.int32)
 
 
 class GrabCutMatter:
@@ -130,13 +80,10 @@ class GrabCutMatter:
             )
         window = _window(photo, faces)
         area = photo[window]
-        height, width = area.shape[:2]
-        scale = min(1.0, _WORK_SIDE / max(height, width))
-        shape = (max(1, round(height * scale)), max(1, round(width * scale)))
-        small = cv2.resize(area, shape[::-1], interpolation=cv2.INTER_AREA)
-        small = np.asarray(small, np.uint8)
-        people = [_person(face, window, scale) for face in faces]
-        prior = _silhouette(shape, people)
+        small = _reduced(area, min(1.0, _WORK_SIDE / max(area.shape[:2])))
+        scale = small.shape[1] / area.shape[1]
+        people = [locate(face, window[1].start, window[0].start, scale) for face in faces]
+        prior = silhouette(small.shape[:2], people)
         chance = _evidence(small, prior, people)
         mask = _cut(small, prior, chance, people)
         mask = _tidy(mask, prior, chance, people)
@@ -146,56 +93,34 @@ class GrabCutMatter:
         return Matting(full, confidence)
 
 
-def _person(face: Face, window: tuple[slice, slice], scale: float) -> _Person:
-    x = (face.center[0] - window[1].start) * scale
-    chin = (face.box[3] - window[0].start) * scale
-    turn = 1.5 * (face.landmarks[2][0] - face.center[0]) if len(face.landmarks) == 5 else 0.0
-    limit = 0.2 * face.height
-    return _Person(x, chin, face.height * scale, min(max(turn, -limit), limit) * scale)
-
-
 def _window(photo: Image, faces: Sequence[Face]) -> tuple[slice, slice]:
     """Return the rows and columns in arm's reach of the faces, without black bars."""
     height, width = photo.shape[:2]
     reach = []
     for face in faces:
-        numbers = (*face.box,)
-        if not all(map(math.isfinite, numbers)) or min(face.height, face.width) < 1:
-            raise SubjectError(f"photo: a face box of no size {numbers}; detect the faces again")
+        if not all(map(math.isfinite, face.box)) or min(face.height, face.width) < 1:
+            raise SubjectError(f"photo: a face box of no size {face.box}; detect the faces again")
         x, chin, size = face.center[0], face.box[3], face.height
-        reach.append((x - 3.4 * size, chin - 2.4 * size, x + 3.4 * size, chin + 9.3 * size))
-    x1, y1 = (max(0, math.floor(min(box[i] for box in reach))) for i in (0, 1))
-    x2 = min(width, math.ceil(max(box[2] for box in reach)))
-    y2 = min(height, math.ceil(max(box[3] for box in reach)))
+        sides = (x - ASIDE * size, chin - ABOVE * size, x + ASIDE * size, chin + BELOW * size)
+        reach.append(sides)
+    x1, y1 = (max(0, math.floor(min(sides[i] for sides in reach))) for i in (0, 1))
+    x2 = min(width, math.ceil(max(sides[2] for sides in reach)))
+    y2 = min(height, math.ceil(max(sides[3] for sides in reach)))
     if x2 - x1 < 2 or y2 - y1 < 2:
         raise SubjectError("photo: the faces lie outside the picture; detect them again")
     step = max(1, max(y2 - y1, x2 - x1) // 512)
-    thumb = photo[y1:y2:step, x1:x2:step].max(axis=2)
-    rows, columns = (np.flatnonzero(np.ptp(thumb, axis=axis) > 24) for axis in (1, 0))
-    if rows.size and columns.size:  # a margin of one step: the bar's last, half-lit line
+    lit = photo[y1:y2:step, x1:x2:step].max(axis=2) > _BLACK
+    rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+    if rows.size:
         y1, y2 = y1 + int(rows[0]) * step, min(y2, y1 + int(rows[-1] + 1) * step)
         x1, x2 = x1 + int(columns[0]) * step, min(x2, x1 + int(columns[-1] + 1) * step)
     return slice(y1, y2), slice(x1, x2)
 
 
-def _filled(shape: tuple[int, int], people: Sequence[_Person], half: _Outline) -> _Labels:
-    mask = np.zeros(shape, np.uint8)
-    for person in people:
-        cv2.fillPoly(mask, [person.outline(half)], 1, shift=4)
-    return mask
-
-
-def _silhouette(shape: tuple[int, int], people: Sequence[_Person]) -> Plane:
-    """Return for each pixel the probability of person that the faces alone give."""
-    prior = np.full(shape, _REACH_CHANCE, np.float32)
-    prior[_filled(shape, people, _ARM_REACH) > 0] = _ARM_CHANCE
-    for person in people:
-        for half, softness, inside in _LAYERS:
-            layer = _filled(shape, [person], half).astype(np.float32)
-            np.maximum(prior, inside * blurred(layer, softness * person.unit), out=prior)
-    prior[_filled(shape, people, _REACH) == 0] = _BEYOND
-    prior[_filled(shape, people, _CORE) > 0] = _SURE
-    return prior
+def _reduced(picture: Image, scale: float) -> Image:
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
 
 
 def _logit(chance: Plane, limit: float = 0.01) -> Plane:
@@ -228,7 +153,7 @@ def _splat(cells: NDArray[np.int64], weights: Plane, grid: tuple[int, ...]) -> N
     return out
 
 
-def _evidence(small: Image, prior: Plane, people: Sequence[_Person], rounds: int = 6) -> Plane:
+def _evidence(small: Image, prior: Plane, people: Sequence[Person], rounds: int = 6) -> Plane:
     """Return the probability of person from place and colour, round by round.
 
     Each round counts how often every colour was person, over the whole picture and nearby,
@@ -240,7 +165,7 @@ def _evidence(small: Image, prior: Plane, people: Sequence[_Person], rounds: int
     guide = unit(small)
     seen = _splat(cells, np.ones(prior.shape, np.float32), grid)
     seen_all, seen_here = seen.sum((0, 1)), seen.sum((2, 3, 4), keepdims=True)
-    chance, sure = prior, prior >= _SURE
+    chance, sure = prior, prior >= SURE
     floor = np.where(prior > 0.91, -1.5, -5)  # the head: colour alone must not take its hair
     for weight in np.linspace(0.8, 0.55, rounds):
         person = _splat(cells, chance, grid)
@@ -257,61 +182,68 @@ def _evidence(small: Image, prior: Plane, people: Sequence[_Person], rounds: int
     return chance
 
 
-def _cut(small: Image, prior: Plane, chance: Plane, people: Sequence[_Person]) -> _Labels:
+def _cut(small: Image, prior: Plane, chance: Plane, people: Sequence[Person]) -> Mask:
     """Return the mask (0, 1) of the minimal cut seeded by the evidence."""
     labels = np.where(chance > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[(chance < 0.12) & (prior < 0.7)] = cv2.GC_BGD
-    beside = _filled(prior.shape, people, _BESIDE_HEAD) > 0  # bystanders more often than arms
+    beside = filled(prior.shape, people, BESIDE_HEAD) > 0  # bystanders more often than arms
     labels[(chance < 0.4) & (prior < 0.18) & beside] = cv2.GC_BGD
-    head = _filled(prior.shape, people, _HAIR) > 0
+    head = filled(prior.shape, people, HAIR) > 0
     labels[(chance > np.where(head, 0.65, 0.88)) & (prior > 0.3)] = cv2.GC_FGD
-    labels[prior >= _SURE] = cv2.GC_FGD
+    labels[prior >= SURE] = cv2.GC_FGD
     if not (labels & 1).all() and (labels & 1).any():
         cv2.setRNGSeed(0)  # grabCut draws from OpenCV's global generator
         models = np.zeros((2, 1, 65))
-        cv2.grabCut(small, labels, None, models[0], models[1], 3, cv2.GC_INIT_WITH_MASK)
+        unused = (0, 0, 1, 1)  # the rectangle, where a mask is given
+        cv2.grabCut(small, labels, unused, models[0], models[1], 3, cv2.GC_INIT_WITH_MASK)
     return np.asarray(labels & 1, np.uint8)
 
 
-def _disc(radius: float) -> _Labels:
+def _morphed(mask: Mask, how: int, radius: float) -> Mask:
     size = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return np.asarray(cv2.morphologyEx(mask, how, disc), np.uint8)
 
 
-def _attached(mask: _Labels, seeds: _Labels) -> _Labels:
+def _attached(mask: Mask, seeds: Mask) -> Mask:
     """Return the connected parts of ``mask`` that hold a seed."""
     _, parts = cv2.connectedComponents(mask, connectivity=4)
     found = np.unique(parts[(seeds & mask) > 0])
     return np.asarray(np.isin(parts, found[found > 0]), np.uint8)
 
 
-def _tidy(mask: _Labels, prior: Plane, chance: Plane, people: Sequence[_Person]) -> _Labels:
+def _tidy(mask: Mask, prior: Plane, chance: Plane, people: Sequence[Person]) -> Mask:
     """Keep what hangs together with the faces by more than a thread, and fill small holes."""
     size = float(np.median([person.unit for person in people]))
-    sure = (prior >= _SURE).astype(np.uint8)
+    sure = (prior >= SURE).astype(np.uint8)
     mask = mask | sure
-    thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(0.07 * size)) | sure
-    kept = _attached(np.asarray(thick, np.uint8), sure)
-    mask = _attached(cv2.dilate(kept, _disc(0.12 * size)) & mask, sure)
-    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(0.22 * size))
-    collar, arms = (_filled(mask.shape, people, half) for half in (_COLLAR, _ARMS))
-    mask = mask | (closed & ((collar & (chance > 0.35)) | (arms & (chance > 0.45))))
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
-    height, width = mask.shape
-    for part in range(1, count):
-        x, y, w, h, area = stats[part]
-        inner = x > 0 and y > 0 and x + w < width and y + h < height
-        if inner and (area < 0.05 * size**2 or chance[parts == part].mean() > 0.3):
-            mask[parts == part] = 1
-    smooth = blurred(np.asarray(mask, np.float32), 0.02 * size) > 0.5
-    return _attached(np.asarray(smooth, np.uint8), sure)
+    thick = _morphed(mask, cv2.MORPH_OPEN, 0.07 * size) | sure
+    thick = _morphed(_attached(thick, sure), cv2.MORPH_DILATE, 0.12 * size)
+    mask = _attached(thick & mask, sure)
+    closed = _morphed(mask, cv2.MORPH_CLOSE, 0.22 * size)
+    collar, arms = (filled(mask.shape, people, half) for half in (COLLAR, ARMS))
+    mask |= closed & ((collar & (chance > 0.35)) | (arms & (chance > 0.45)))
+    mask |= _holes(mask, chance, 0.05 * size**2)
+    smooth = blurred(mask.astype(np.float32), 0.02 * size) > 0.5
+    return _attached(smooth.astype(np.uint8) | sure, sure)
+
+
+def _holes(mask: Mask, chance: Plane, small: float) -> Mask:
+    """Return the holes to fill: small ones, and those that the evidence says are person."""
+    count, parts = cv2.connectedComponents(1 - mask, connectivity=4)
+    area = np.bincount(parts.ravel(), minlength=count)
+    mean = np.bincount(parts.ravel(), chance.ravel(), minlength=count) / np.maximum(area, 1)
+    hole = (area < small) | (mean > 0.3)
+    hole[0] = False
+    hole[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = False
+    return np.asarray(hole[parts], np.uint8)
 
 
 def _ramp(value: float, ends: tuple[float, float]) -> float:
     return min(1.0, max(0.0, (value - ends[0]) / (ends[1] - ends[0])))
 
 
-def _confidence(mask: _Labels, prior: Plane, people: Sequence[_Person]) -> float:
+def _confidence(mask: Mask, prior: Plane, people: Sequence[Person]) -> float:
     """Return 0..1 from agreement, area and contact with the frame; see the thresholds above.
 
     Raises:
@@ -339,31 +271,33 @@ def _confidence(mask: _Labels, prior: Plane, people: Sequence[_Person]) -> float
     )
 
 
-def _refine(area: Image, mask: _Labels, people: Sequence[_Person]) -> Matte:
+def _refine(area: Image, mask: Mask, people: Sequence[Person]) -> Matte:
     """Return the matte of ``area`` whose edge follows the photo, from the small ``mask``.
 
     The edge is solved twice, the second time at twice the resolution in half the band.
     """
     zoom = min(_EDGE_SIDE, max(area.shape[:2])) / max(mask.shape)
     alpha = mask.astype(np.float32)
-    for step, width in ((zoom / 2, 3.5), (zoom, 1.2)):
+    for step, width in ((max(1.0, zoom / 2), 3.5), (zoom, 1.2)):
         shape = tuple(max(1, round(side * step)) for side in mask.shape)
-        guide = unit(
-            np.asarray(cv2.resize(area, shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-        )
+        small = cv2.resize(area, shape[::-1], interpolation=cv2.INTER_AREA)
+        guide = unit(np.asarray(small, np.uint8))
         alpha = resized(blurred(alpha, 0.7), shape, cv2.INTER_LINEAR)
         sized = [person.scaled(step) for person in people]
         alpha, certain = _edge(guide, alpha, sized, max(2.0, width * step))
     size = zoom * float(np.median([person.unit for person in people]))
     model = guided_coefficients(guide, alpha, max(2, round(0.008 * size)), 1e-4)
-    full = _enlarged(area, model)
+    # Above the limit the photo's help ends: its edges are wider than a pixel there anyway.
+    full = unit(_reduced(area, min(1.0, _FULL_SIDE / max(area.shape))))
+    alpha = apply_coefficients(full, resized(model, full.shape, cv2.INTER_LINEAR))
     low, high = (resized(bound, full.shape, cv2.INTER_LINEAR) for bound in certain)
-    full = np.clip((full - 0.03) / 0.94, low, high)
-    return np.round(full * 255).astype(np.uint8)
+    alpha = np.clip((alpha - 0.03) / 0.94, low, high)  # a haze of 3 % is no hair
+    matte = np.round(alpha * 255).astype(np.uint8)
+    return np.asarray(cv2.resize(matte, (area.shape[1], area.shape[0])), np.uint8)
 
 
 def _edge(
-    guide: NDArray[np.float32], alpha: Plane, people: Sequence[_Person], band: float
+    guide: NDArray[np.float32], alpha: Plane, people: Sequence[Person], band: float
 ) -> tuple[Plane, tuple[Plane, Plane]]:
     """Return the opacity within ``band`` pixels of the 0.5 line, and its lower and upper bound.
 
@@ -371,23 +305,13 @@ def _edge(
     """
     mask = (alpha > 0.5).astype(np.uint8)
     size = float(np.median([person.unit for person in people]))
-    head = _filled(mask.shape[:2], people, _HAT) > 0
+    head = filled(mask.shape[:2], people, HAT) > 0
     reach = np.where(head, max(band, 0.07 * size), band).astype(np.float32)
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-    depth -= cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3)
+    depth = np.asarray(cv2.distanceTransform(mask, cv2.DIST_L2, 3), np.float32)
+    depth -= np.asarray(cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3), np.float32)
     inside, outside = (depth > reach).astype(np.float32), (depth < -reach).astype(np.float32)
     smooth = guided_filter(guide, mask.astype(np.float32), round(max(2, band)), 1e-4)
     solved, trust = local_alpha(guide, inside, outside, max(2 * band, 0.1 * size))
     trust *= np.clip(2 - 2 * np.abs(depth) / reach, 0, 1)
     low, high = blurred(inside, 1.0), 1 - blurred(outside, 1.0)
     return np.clip(smooth + trust * (solved - smooth), low, high), (low, high)
-
-
-def _enlarged(area: Image, model: NDArray[np.float32]) -> Plane:
-    if max(area.shape) > _FULL_SIDE:
-        scale = _FULL_SIDE / max(area.shape)
-        smaller = cv2.resize(area, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        return resized(
-            _enlarged(np.asarray(smaller, np.uint8), model), area.shape, cv2.INTER_LINEAR
-        )
-    return apply_coefficients(unit(area), resized(model, area.shape, cv2.INTER_LINEAR))

@@ -1,0 +1,130 @@
+"""The whole way, with real models, on the sample portrait and the sample artworks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vivant.artwork import load_artwork
+from vivant.errors import EngineError, ImageError, ModelError, PlacementError, SubjectError
+from vivant.portrait import ShotType
+from vivant.profiles import CLASSIC, PROFILES, find_profile, obstacles
+from vivant.store import EngineStore
+from vivant.studio import WORKING_SIDE, Studio, reduce_to
+from vivant_samples import ARTWORKS
+
+
+@pytest.fixture(scope="module")
+def studio(store):
+    return Studio.open("classic", store=store)
+
+
+@pytest.fixture(scope="module")
+def portrait(studio, astronaut):
+    return studio.prepare(astronaut)
+
+
+@pytest.fixture(scope="module")
+def result(studio, portrait):
+    return studio.compose(portrait, ARTWORKS / "night-harbour")
+
+
+def test_the_visitor_is_in_the_painting(result):
+    artwork = load_artwork(ARTWORKS / "night-harbour")
+    painting = artwork.picture()
+    in_front = artwork.occluder(result.placement.slot)[..., 3] > 0
+    assert result.image.shape == painting.shape
+    assert result.image.dtype == np.uint8
+    inside, outside = result.mask > 200, (result.mask == 0) & ~in_front
+    assert 0.02 < inside.mean() < 0.4
+    changed = np.abs(result.image.astype(int) - painting).max(axis=2)
+    assert (changed[inside] > 10).mean() > 0.8
+    assert not changed[outside].any()
+
+
+def test_the_result_says_how_it_came_about(result):
+    assert result.profile == "classic"
+    assert result.shot.type is ShotType.HALF_BODY
+    assert result.shot.cut
+    assert result.placement.slot.name == "by-the-table"
+    assert [c.strength for c in result.candidates] == [0.0, 0.35, 0.5, 0.65]
+    assert result.best.score == max(c.score for c in result.candidates)
+    assert {"faces", "matte", "composite", "harmonize"} <= set(result.timings)
+
+
+def test_the_same_input_gives_the_same_picture(studio, astronaut, result):
+    again = studio.compose(astronaut, ARTWORKS / "night-harbour")
+    np.testing.assert_array_equal(again.image, result.image)
+    assert again.candidates == result.candidates
+
+
+def test_no_candidates_leave_the_composite_untouched(studio, portrait):
+    result = studio.compose(portrait, ARTWORKS / "spring-garden", candidates=0)
+    assert result.best.strength == 0
+    np.testing.assert_array_equal(result.image, result.composite)
+
+
+def test_alternative_slots_compete(studio, portrait):
+    result = studio.compose(portrait, ARTWORKS / "spring-garden", alternatives=2, candidates=1)
+    assert len({c.placement for c in result.candidates}) == 2
+
+
+def test_time_that_is_spent_is_said(studio, portrait):
+    result = studio.compose(portrait, ARTWORKS / "spring-garden", alternatives=2, budget_s=0)
+    assert any("not tried" in warning for warning in result.warnings)
+    assert result.best.score is not None
+
+
+def test_a_slot_can_be_named(studio, portrait):
+    named = studio.compose(portrait, ARTWORKS / "night-harbour", slot="by-the-water")
+    assert named.placement.slot.name == "by-the-water"
+    with pytest.raises(PlacementError, match="no slot 'nowhere'"):
+        studio.compose(portrait, ARTWORKS / "night-harbour", slot="nowhere")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (100, 8000), (300, 300)])
+def test_a_photo_without_a_face_is_refused(studio, shape):
+    with pytest.raises(SubjectError, match="face"):
+        studio.prepare(np.full((*shape, 3), 90, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4)), np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_an_array_that_is_no_picture_is_refused(studio, array):
+    with pytest.raises(ImageError, match="uint8 \\[H,W,3\\] RGB"):
+        studio.prepare(array)
+
+
+def test_large_photos_are_reduced_and_small_ones_kept():
+    assert reduce_to(np.zeros((5000, 10, 3), np.uint8), WORKING_SIDE).shape == (2400, 5, 3)
+    small = np.zeros((50, 40, 3), np.uint8)
+    assert reduce_to(small, WORKING_SIDE) is small
+
+
+class TestProfiles:
+    def test_classic_is_chosen_where_nothing_better_runs(self, store):
+        assert find_profile(None, store) is CLASSIC
+
+    def test_the_better_ones_say_what_they_lack(self, store):
+        for name in ("deep", "best"):
+            assert any("inr-harmonization" in r for r in obstacles(PROFILES[name], store))
+            with pytest.raises(ModelError, match=f"profile '{name}' cannot run here"):
+                find_profile(name, store)
+
+    def test_without_engines_the_command_is_named(self, tmp_path):
+        with pytest.raises(ModelError, match="vivant export mtcnn"):
+            find_profile(None, EngineStore(tmp_path))
+
+    def test_an_unknown_profile_lists_the_known(self, store):
+        with pytest.raises(ModelError, match="best, deep, classic"):
+            find_profile("clasic", store)
+
+    def test_an_altered_engine_stops_the_studio(self, store, tmp_path):
+        source = store.engine("mtcnn")
+        files = {f"{name}.onnx": source.read(name) for name in source.manifest.graphs}
+        copy = EngineStore(tmp_path)
+        altered = copy.write(source.manifest, {**files, "onet.onnx": b"something else"})
+        with pytest.raises(EngineError, match=r"onet\.onnx.*SHA-256"):
+            Studio.open("classic", store=copy)
+        assert altered.path.exists()
