@@ -1,8 +1,8 @@
 """Vivant: a visitor's portrait steps into a painting, lit by its light.
 
-    studio = Studio.open()
-    result = studio.compose("me.jpg", "artworks/night-harbour")
-    save_image(result.image, "out.jpg")
+>>> studio = Studio.open()
+>>> result = studio.compose("me.jpg", "artworks/night-harbour")
+>>> save_image(result.image, "out.jpg")
 """
 
 from vivant.artwork import Artwork, load_artwork

@@ -133,7 +133,8 @@ def matching_slots(artwork: Artwork, subject: Subject) -> tuple[Slot, ...]:
     fitting = [
         slot
         for slot in artwork.slots
-        if slot.people[0] <= people <= slot.people[1] and (subject.standing or hides_cut(artwork, slot))
+        if slot.people[0] <= people <= slot.people[1]
+        and (subject.standing or hides_cut(artwork, slot))
     ]
     ranked = []
     for kind in order:
@@ -146,7 +147,7 @@ def matching_slots(artwork: Artwork, subject: Subject) -> tuple[Slot, ...]:
             for slot in artwork.slots
         )
         raise PlacementError(
-            f"artwork '{artwork.id}': no slot takes a {subject.type} of {crowd} (it has {offered}); "
+            f"artwork '{artwork.id}': no slot takes a {subject.type} of {crowd}; it has {offered}; "
             "take the photo with as many people as a slot holds, or add a slot to artwork.toml"
         )
     return tuple(ranked)

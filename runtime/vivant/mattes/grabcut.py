@@ -76,7 +76,7 @@ class GrabCutMatter:
         """
         if not faces:
             raise SubjectError(
-                "photo: no face found; face the camera, with more light and nothing before the face"
+                "no face found; face the camera, with more light and nothing before the face"
             )
         window = _window(photo, faces)
         area = photo[window]
@@ -99,7 +99,7 @@ def _window(photo: Image, faces: Sequence[Face]) -> tuple[slice, slice]:
     reach = []
     for face in faces:
         if not all(map(math.isfinite, face.box)) or min(face.height, face.width) < 1:
-            raise SubjectError(f"photo: a face box of no size {face.box}; detect the faces again")
+            raise SubjectError(f"a face box of no size {face.box}; detect the faces again")
         x, chin, size = face.center[0], face.box[3], face.height
         sides = (x - ASIDE * size, chin - ABOVE * size, x + ASIDE * size, chin + BELOW * size)
         reach.append(sides)
@@ -107,7 +107,7 @@ def _window(photo: Image, faces: Sequence[Face]) -> tuple[slice, slice]:
     x2 = min(width, math.ceil(max(sides[2] for sides in reach)))
     y2 = min(height, math.ceil(max(sides[3] for sides in reach)))
     if x2 - x1 < 2 or y2 - y1 < 2:
-        raise SubjectError("photo: the faces lie outside the picture; detect them again")
+        raise SubjectError("the faces lie outside the picture; detect them again")
     step = max(1, max(y2 - y1, x2 - x1) // 512)
     lit = photo[y1:y2:step, x1:x2:step].max(axis=2) > _BLACK
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
@@ -220,9 +220,9 @@ def _tidy(mask: Mask, prior: Plane, chance: Plane, people: Sequence[Person]) -> 
     thick = _morphed(mask, cv2.MORPH_OPEN, 0.07 * size) | sure
     thick = _morphed(_attached(thick, sure), cv2.MORPH_DILATE, 0.12 * size)
     mask = _attached(thick & mask, sure)
-    closed = _morphed(mask, cv2.MORPH_CLOSE, 0.22 * size)
+    closed = _morphed(mask, cv2.MORPH_CLOSE, 0.3 * size)
     collar, arms = (filled(mask.shape, people, half) for half in (COLLAR, ARMS))
-    mask |= closed & ((collar & (chance > 0.35)) | (arms & (chance > 0.45)))
+    mask |= closed & ((collar & (chance > 0.15)) | (arms & (chance > 0.45)))
     mask |= _holes(mask, chance, 0.05 * size**2)
     smooth = blurred(mask.astype(np.float32), 0.02 * size) > 0.5
     return _attached(smooth.astype(np.uint8) | sure, sure)
@@ -253,11 +253,11 @@ def _confidence(mask: Mask, prior: Plane, people: Sequence[Person]) -> float:
     faces = sum(person.unit**2 for person in people)
     if inside.sum() < _LEAST_FACE * faces:
         raise SubjectError(
-            "photo: nobody could be cut out around the face; bring the whole head into the picture"
+            "nobody could be cut out around the face; bring the whole head into the picture"
         )
     if inside.mean() > _MOST_FRAME:
         raise SubjectError(
-            "photo: person and background could not be told apart; step back from the camera, "
+            "person and background could not be told apart; step back from the camera, "
             "before a wall of another colour"
         )
     both, either = (inside & expected).sum(), (inside | expected).sum()
