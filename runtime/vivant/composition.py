@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from vivant.artwork import Occluder
 from vivant.placement import Placement
 from vivant.portrait import Portrait
 from vivant.roles import Image, Matte
@@ -36,7 +36,7 @@ def compose(
     portrait: Portrait,
     placement: Placement,
     picture: Image,
-    occluder: NDArray[np.uint8] | None = None,
+    occluder: Occluder | None = None,
 ) -> Composite:
     """Return ``picture`` with the subject of ``portrait`` at its place.
 
@@ -89,7 +89,7 @@ def _mix(back: Image, front: Image, alpha: Matte) -> Image:
 
 
 def _cast_shadow(
-    image: Image, matte: Matte, placement: Placement, occluder: NDArray[np.uint8] | None
+    image: Image, matte: Matte, placement: Placement, occluder: Occluder | None
 ) -> None:
     """Darken the ground where the subject stands on it, in place.
 

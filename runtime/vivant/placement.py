@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from vivant.artwork import Artwork, Slot
+from vivant.artwork import Artwork, Occluder, Slot
 from vivant.errors import PlacementError
 from vivant.portrait import CLOSE_UP_BELOW, Shot, ShotType
 from vivant.roles import Face, Matte
+
+Box: TypeAlias = tuple[float, float, float, float]
 
 MOST_ENLARGEMENT = 1.5  # above it the subject looks soft beside the painting: a warning
 WIDTH_TOLERANCE = 1.25  # how far a subject may exceed its slot's width before it is made smaller
 LEAST_HEADS = 1.7  # what must stay visible when a crop hides a side that the frame cuts
 FACING = 0.12  # offset of the nose, in eye distances, from which a face looks to one side
 PICTURE_EDGE = 0.99  # share of the picture's height from which a box ends at its bottom edge
+HIDDEN_FACE = 0.15  # share of a face's box that an occluder may cover at most
 OPAQUE = 0.85  # share of a crop line that an occluder must cover to hide a cut
 VISIBLE = 26  # a matte value (10 %) from which a pixel belongs to the subject's outline
 
@@ -67,6 +71,20 @@ class Placement:
     crop_line: int
     standing: bool
     warnings: tuple[str, ...]
+
+    def on_canvas(self, box: Box) -> Box:
+        """Return where ``box`` (x1, y1, x2, y2 in the photo) comes to lie on the artwork."""
+        left, top, right, _ = self.source
+        x, y, _, _ = self.target
+        near, far = (
+            (right - box[2], right - box[0]) if self.flip else (box[0] - left, box[2] - left)
+        )
+        return (
+            x + near * self.scale,
+            y + (box[1] - top) * self.scale,
+            x + far * self.scale,
+            y + (box[3] - top) * self.scale,
+        )
 
 
 def find_subject(matte: Matte, shot: Shot) -> Subject:
@@ -224,6 +242,16 @@ def place(subject: Subject, slot: Slot, canvas: tuple[int, int]) -> Placement:
         standing=standing,
         warnings=_warnings(subject, scale),
     )
+
+
+def shows_every_face(placement: Placement, faces: tuple[Face, ...], occluder: Occluder) -> bool:
+    """Return whether an occluder, uint8 [H,W,4] of the canvas' size, leaves all faces visible."""
+    for face in faces:
+        x1, y1, x2, y2 = (max(round(side), 0) for side in placement.on_canvas(face.box))
+        covered = occluder[y1:y2, x1:x2, 3]
+        if covered.size and covered.mean() > HIDDEN_FACE * 255:
+            return False
+    return True
 
 
 def _warnings(subject: Subject, scale: float) -> tuple[str, ...]:

@@ -19,7 +19,14 @@ from vivant.composition import compose
 from vivant.errors import ImageError
 from vivant.foreground import estimate_foreground
 from vivant.images import load_image
-from vivant.placement import Placement, find_subject, matching_slots, named_slot, place
+from vivant.placement import (
+    Placement,
+    find_subject,
+    matching_slots,
+    named_slot,
+    place,
+    shows_every_face,
+)
 from vivant.portrait import Portrait, Shot, classify, prominent
 from vivant.profiles import Profile, find_profile
 from vivant.roles import FaceDetector, Harmonizer, Image, Matte, Matter, Scorer
@@ -218,7 +225,14 @@ def _place(
     subject = find_subject(portrait.matting.matte, portrait.shot)
     slots = [named_slot(artwork, subject, slot)] if slot else matching_slots(artwork, subject)
     canvas = picture.shape[1], picture.shape[0]
-    return [place(subject, option, canvas) for option in slots[: max(alternatives, 1)]]
+    placements = [place(subject, option, canvas) for option in slots]
+    clear = [
+        placement
+        for placement in placements
+        if (occluder := artwork.occluder(placement.slot)) is None
+        or shows_every_face(placement, subject.shot.faces, occluder)
+    ]
+    return (clear or placements)[: max(alternatives, 1)]
 
 
 def _warnings(portrait: Portrait, placement: Placement, selection: Selection) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from vivant.artwork import Artwork, Slot
 from vivant.errors import PlacementError
-from vivant.placement import find_subject, matching_slots, named_slot, place
+from vivant.placement import find_subject, matching_slots, named_slot, place, shows_every_face
 from vivant.portrait import Shot, ShotType
 from vivant.roles import Face
 
@@ -194,3 +194,27 @@ class TestPlace:
         assert left[0] == round(0.2 * 1920)
         assert middle[0] + middle[2] / 2 == pytest.approx(0.45 * 1920, abs=1)
         assert right[0] + right[2] == round(0.7 * 1920)
+
+
+class TestFaces:
+    @pytest.mark.parametrize("flip", ["never", "always"])
+    def test_a_box_on_the_photo_is_found_on_the_canvas(self, flip):
+        placed = place(subject(), slot(flip=flip), CANVAS)
+        x, y, width, height = placed.target
+        left, top, right, bottom = placed.source
+        assert placed.on_canvas((left, top, right, bottom)) == pytest.approx(
+            (x, y, x + width, y + height), abs=2
+        )
+        first_tenth = placed.on_canvas((left, top, left + 16, bottom))
+        edge = first_tenth[2] if flip == "always" else first_tenth[0]
+        assert edge == pytest.approx(x + width if flip == "always" else x, abs=2)
+
+    def test_an_occluder_before_the_face_is_noticed(self):
+        placed = place(subject(), slot(), CANVAS)
+        faces = subject().shot.faces
+        occluder = np.zeros((CANVAS[1], CANVAS[0], 4), np.uint8)
+        _, chin = placed.on_canvas(faces[0].box)[2:]
+        occluder[round(chin) :, :, 3] = 255
+        assert shows_every_face(placed, faces, occluder)
+        occluder[round(chin) - 60 :, :, 3] = 255
+        assert not shows_every_face(placed, faces, occluder)
