@@ -104,7 +104,7 @@ def _cast_shadow(
     blurred = cv2.GaussianBlur(shadow, (0, 0), 0.32 * reach, sigmaY=0.14 * reach)
     top = y + height - round(0.75 * squashed) - reach
     canvas, own = _overlap((x - reach, top), shadow.shape, image.shape)
-    darkness = placement.slot.shadow * np.minimum(blurred[own] / 170, 1)
+    darkness = placement.slot.shadow * np.minimum(blurred[own] / 110, 1)
     if occluder is not None:
         darkness *= 1 - occluder[canvas][..., 3] / np.float32(255)
     image[canvas] = (image[canvas] * (1 - darkness[..., None]) + 0.5).astype(np.uint8)
