@@ -29,6 +29,7 @@ engines/mtcnn/fp32/manifest.json: .venv/.runtime
 
 demo: .venv/.runtime engines/mtcnn/fp32/manifest.json  ## compose the sample portrait into every sample artwork
 	$(BIN)/vivant compose $(SAMPLE)/portraits $(SAMPLE)/artworks -o demo --stages demo/stages
+	@echo 'the stages, and a contact sheet of each picture: demo/stages/'
 
 test: .venv/.dev engines/mtcnn/fp32/manifest.json  ## run the tests
 	$(BIN)/python -m pytest
