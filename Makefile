@@ -45,6 +45,7 @@ check: lint types test  ## everything that CI runs
 
 bench: .venv/.bench engines/mtcnn/fp32/manifest.json  ## measure against the originals; writes docs/benchmarks
 	$(BIN)/python benchmarks/faces.py --json docs/benchmarks/faces.json --plot docs/benchmarks/faces.png
+	$(BIN)/python benchmarks/latency.py --json docs/benchmarks/latency.json --plot docs/benchmarks/latency.png
 
 clean:  ## remove what make has built
 	rm -rf .venv demo engines/mtcnn .mypy_cache .pytest_cache .ruff_cache

@@ -218,6 +218,8 @@ def _make_folder(path: Path) -> None:
         path.mkdir(exist_ok=True)
     except FileNotFoundError as error:
         raise OutputError(f"{path}: the folder above it does not exist; create it first") from error
+    except FileExistsError as error:
+        raise OutputError(f"{path}: a file, not a folder; choose another name") from error
     except OSError as error:
         raise OutputError(f"{path}: {error.strerror}; choose another folder") from error
     if not os.access(path, os.W_OK):

@@ -111,7 +111,7 @@ def score(
     allow_untrained: Untrained = False,
     json: Json = False,
 ) -> None:
-    """Say how well what was pasted belongs to its picture: 0 (pasted) to 1 (one picture)."""
+    """Say how well what was pasted belongs to its picture, 0 to 1."""
     engines = open_store(store, allow_untrained=allow_untrained)
     picture, area = _load_pair(composite, mask)
     value = models.open_model(models.SCORERS, model, engines).score([picture], [area])[0]

@@ -33,9 +33,12 @@ class AreaSampler:
         """Return the whole picture at another size: float32 [1,height,width,3], 0..255."""
         top, bottom = _window_edges(np.zeros(1, np.intp), np.full(1, self.height), height)
         left, right = _window_edges(np.zeros(1, np.intp), np.full(1, self.width), width)
-        rows = self._integral[bottom[0]] - self._integral[top[0]]
-        sums = rows.take(right[0], axis=1) - rows.take(left[0], axis=1)
-        return _mean(sums, (bottom - top)[..., None], (right - left)[:, None])
+        sums = np.empty((1, height, width, 3), np.int32)
+        # Row by row: the two rows stay in the cache, and no copy of the picture is made.
+        for row, (above, below) in enumerate(zip(top[0], bottom[0], strict=True)):
+            columns = self._integral[below] - self._integral[above]
+            np.subtract(columns.take(right[0], axis=0), columns.take(left[0], axis=0), sums[0, row])
+        return _mean(sums, bottom - top, right - left)
 
     def crops(self, boxes: NDArray[np.intp], side: int) -> NDArray[np.float32]:
         """Return crops of the picture reduced or enlarged to a square.
@@ -55,7 +58,7 @@ class AreaSampler:
         left_, right_ = left[:, None, :], right[:, None, :]
         sums = flat.take(below + right_, axis=0) - flat.take(below + left_, axis=0)
         sums -= flat.take(above + right_, axis=0) - flat.take(above + left_, axis=0)
-        return _mean(sums, (bottom - top)[:, :, None], (right - left)[:, None, :])
+        return _mean(sums, bottom - top, right - left)
 
 
 def _window_edges(start: Edges, stop: Edges, count: int) -> tuple[Edges, Edges]:
@@ -68,5 +71,9 @@ def _window_edges(start: Edges, stop: Edges, count: int) -> tuple[Edges, Edges]:
 
 
 def _mean(sums: NDArray[np.int32], heights: Edges, widths: Edges) -> NDArray[np.float32]:
-    mean: NDArray[np.float32] = np.divide(sums, (heights * widths)[..., None], dtype=np.float32)
-    return mean
+    """Divide sums [N,h,w,3] by the areas of their windows: heights [N,h] times widths [N,w]."""
+    # One area per value and not per pixel: NumPy is slow along an axis of three.
+    widths = np.repeat(widths.astype(np.float32), 3, axis=1)
+    areas = heights.astype(np.float32)[:, :, None] * widths[:, None, :]
+    mean: NDArray[np.float32] = np.divide(sums.reshape(areas.shape), areas, dtype=np.float32)
+    return mean.reshape(sums.shape)

@@ -28,6 +28,7 @@ _STRIDE = 2
 _SCALE_STEP = 0.709
 _PROPOSAL, _REFINED, _FINAL = np.float32(0.6), np.float32(0.7), np.float32(0.7)
 _BATCH = 256  # crops run at once: bounds the memory, not the result
+_BLOCK = 128  # boxes compared at once: the same
 
 
 class MtcnnDetector:
@@ -200,18 +201,30 @@ def _square(boxes: Floats) -> Floats:
 
 
 def _suppress(boxes: Floats, scores: Floats, threshold: float) -> Indices:
-    """Non-maximum suppression by intersection over union; indices of what stays, best first."""
+    """Non-maximum suppression by intersection over union; indices of what stays, best first.
+
+    Block by block: overlaps are computed for many boxes at once, and memory stays bounded.
+    """
     order = np.argsort(-scores, kind="stable")
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     keep = []
     while order.size:
-        best, order = order[0], order[1:]
-        keep.append(best)
-        overlap = _intersection(boxes[best], boxes[order], plus=0)
-        with np.errstate(divide="ignore", invalid="ignore"):  # boxes without area
-            shared = overlap / (areas[best] + areas[order] - overlap)
-        order = order[~(shared > threshold)]
+        block = min(_BLOCK, order.size)
+        overlaps = _overlap_over_union(boxes[order[:block]], boxes[order]) > threshold
+        alive = np.ones(order.size, bool)
+        for i in range(block):
+            if alive[i]:
+                keep.append(order[i])
+                alive[i + 1 :] &= ~overlaps[i, i + 1 :]
+        order = order[block:][alive[block:]]
     return np.array(keep, np.intp)
+
+
+def _overlap_over_union(boxes: Floats, others: Floats) -> Floats:
+    """Intersection over union [N,M]; not a number where two boxes have no area."""
+    areas, other_areas = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (boxes, others))
+    shared = _intersection(boxes[:, None], others, plus=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(shared / (areas[:, None] + other_areas - shared), np.float32)
 
 
 def _suppress_contained(boxes: Floats, scores: Floats, threshold: float) -> Indices:
@@ -230,8 +243,9 @@ def _suppress_contained(boxes: Floats, scores: Floats, threshold: float) -> Indi
     return np.array(keep, np.intp)
 
 
-def _intersection(box: Floats, others: Floats, *, plus: int) -> Floats:
-    start = np.maximum(box[:2], others[:, :2])
-    size = np.maximum(np.minimum(box[2:], others[:, 2:]) - start + np.float32(plus), 0)
-    area: Floats = size[:, 0] * size[:, 1]
+def _intersection(boxes: Floats, others: Floats, *, plus: int) -> Floats:
+    """Area shared by boxes and others, [...,4] each, broadcast."""
+    start = np.maximum(boxes[..., :2], others[..., :2])
+    size = np.maximum(np.minimum(boxes[..., 2:], others[..., 2:]) - start + np.float32(plus), 0)
+    area: Floats = size[..., 0] * size[..., 1]
     return area

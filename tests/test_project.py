@@ -1,0 +1,53 @@
+"""The borders of the house: who may import whom, and for which Python."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    path for folder in ("runtime", "export", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+)
+RUNTIME = [path for path in SOURCES if path.is_relative_to(ROOT / "runtime" / "vivant")]
+
+
+def imported(path, *, lazily):
+    """The top-level packages that a file imports; with ``lazily``, inside functions too."""
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if lazily else tree.body
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield (node.module or "").split(".")[0]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_compiles_for_python_3_10(path):
+    assert ast.parse(path.read_text(), feature_version=(3, 10)).body
+
+
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_runtime_stays_lean(path):
+    heavy = {"torch", "torchvision", "onnx", "joblib", "matplotlib", "vivant_samples"}
+    assert not heavy & set(imported(path, lazily=True))
+    at_import = set(imported(path, lazily=False))
+    assert not {"onnxruntime", "vivant_export", "vivant_kiosk", "pillow_heif"} & at_import
+    is_command_line = path.parent.name == "commands" or path.name == "cli.py"
+    assert is_command_line or not {"typer", "rich"} & at_import
+
+
+def test_every_extra_that_a_message_names_exists():
+    declared = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE))
+    named = {
+        extra
+        for path in SOURCES
+        for extras in re.findall(r"'vivant\[([\w,]+)\]'", path.read_text())
+        for extra in extras.split(",")
+    }
+    assert named
+    assert named <= declared
