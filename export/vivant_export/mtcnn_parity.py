@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from vivant.backends.onnxruntime import OnnxRuntimeEngine
 from vivant.errors import EngineError
-
-if TYPE_CHECKING:
-    from vivant_export.mtcnn import Network
+from vivant_export.mtcnn_weights import Network
 
 Array = NDArray[np.float64]
 

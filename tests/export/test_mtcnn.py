@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from vivant.errors import EngineError, ModelError
-from vivant_export import mtcnn, mtcnn_parity
+from vivant_export import mtcnn, mtcnn_parity, mtcnn_weights
 from vivant_export.cli import export_model
 
 
@@ -18,7 +18,7 @@ from vivant_export.cli import export_model
     ("name", "parameters"), [("pnet", 6_632), ("rnet", 100_178), ("onet", 389_040)]
 )
 def test_every_parameter_is_there(name, parameters):
-    network = mtcnn.load_network(name)
+    network = mtcnn_weights.load_network(name)
     arrays = [a for layer in network.convolutions for a in (layer.weight, layer.bias, layer.slope)]
     if network.hidden:
         arrays += [network.hidden.weight, network.hidden.bias, network.hidden.slope]
@@ -28,14 +28,14 @@ def test_every_parameter_is_there(name, parameters):
 
 @pytest.mark.parametrize("name", ["pnet", "rnet", "onet"])
 def test_the_graph_is_in_its_fast_form(name):
-    graph = onnx.load_from_string(mtcnn.build_graph(mtcnn.load_network(name))).graph
+    graph = onnx.load_from_string(mtcnn.build_graph(mtcnn_weights.load_network(name))).graph
     operations = {node.op_type for node in graph.node}
     assert not operations & {"PRelu", "Softmax", "Sub"}
     assert "Sigmoid" in operations
 
 
 def test_a_wrong_graph_does_not_pass(store):
-    network = mtcnn.load_network("rnet")
+    network = mtcnn_weights.load_network("rnet")
     first = network.convolutions[0]
     steeper = replace(first, slope=first.slope + np.float32(0.01))
     wrong = replace(network, convolutions=(steeper, *network.convolutions[1:]))
@@ -50,15 +50,15 @@ def test_the_manifest_says_what_was_measured(store):
 
 
 def test_weights_that_are_not_the_known_ones_are_not_opened(monkeypatch):
-    monkeypatch.setitem(mtcnn.WEIGHTS_SHA256, "pnet.lz4", "0" * 64)
+    monkeypatch.setitem(mtcnn_weights.WEIGHTS_SHA256, "pnet.lz4", "0" * 64)
     with pytest.raises(ModelError, match=r"pnet\.lz4: not the known weights"):
-        mtcnn.load_network("pnet")
+        mtcnn_weights.load_network("pnet")
 
 
 def test_a_missing_wheel_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ModelError, match=r"vivant\[mtcnn\]"):
-        mtcnn.load_network("pnet")
+        mtcnn_weights.load_network("pnet")
 
 
 def test_an_unknown_model_lists_the_known(store):

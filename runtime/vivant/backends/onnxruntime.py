@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from vivant.backends import Arrays
+from vivant.backends import Arrays, Closing
 from vivant.errors import BackendError, EngineError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Closing):
     """A graph opened in ONNX Runtime, on exactly the execution provider that was asked for.
 
     Session options, and why:
@@ -71,17 +70,6 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Give back the session; the engine cannot run afterwards."""
         self._session = None
-
-    def __enter__(self) -> OnnxRuntimeEngine:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def usable_cores() -> int:

@@ -9,12 +9,11 @@ division), the original is odd there, and the networks were trained with it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Engine
+from vivant.backends import Closing, Engine
 from vivant.backends.onnxruntime import OnnxRuntimeEngine
 from vivant.faces.area import AreaSampler
 from vivant.roles import MIN_FACE, Face, Image
@@ -31,7 +30,7 @@ _BATCH = 256  # crops run at once: bounds the memory, not the result
 _BLOCK = 128  # boxes compared at once: the same
 
 
-class MtcnnDetector:
+class MtcnnDetector(Closing):
     """Satisfies ``vivant.roles.FaceDetector``."""
 
     def __init__(self, pnet: Engine, rnet: Engine, onet: Engine) -> None:
@@ -60,17 +59,6 @@ class MtcnnDetector:
         """Close the three engines."""
         for engine in (self._pnet, self._rnet, self._onet):
             engine.close()
-
-    def __enter__(self) -> MtcnnDetector:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def detect(self, photo: Image, *, min_face: int = MIN_FACE) -> tuple[Face, ...]:
         """Return every face that passes the three networks, largest box first.
