@@ -58,7 +58,7 @@ class TestCompose:
         assert report["shot"]["type"] == "half-body"
         assert report["placement"]["slot"] == "by-the-table"
         assert len(report["candidates"]) == 2
-        assert report["seconds"]["matte"] > 0
+        assert report["timings"]["matte"] > 0
 
     def test_stages(self, vivant, tmp_path):
         vivant(

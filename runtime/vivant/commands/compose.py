@@ -139,7 +139,7 @@ def facts(result: Result) -> dict[str, Any]:
             "flip": placement.flip,
         },
         "candidates": [asdict(candidate) for candidate in result.candidates],
-        "seconds": {stage: round(value, 3) for stage, value in result.timings.items()},
+        "timings": {stage: round(value, 3) for stage, value in result.timings.items()},
         "warnings": list(result.warnings),
     }
 
