@@ -57,8 +57,11 @@ def interleave(
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(warmup + rounds):
         for name, pipe in pipes.items():
-            pipe.send("run")
-            elapsed = pipe.recv()
+            try:
+                pipe.send("run")
+                elapsed = pipe.recv()
+            except (EOFError, BrokenPipeError):
+                sys.exit(f"{name} stopped, its message is above; 'make bench' installs the peers")
             if turn >= warmup:
                 times[name].append(elapsed)
         show_progress(turn + 1, warmup + rounds)

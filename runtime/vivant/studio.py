@@ -36,7 +36,7 @@ from vivant.store import EngineStore, open_store
 WORKING_SIDE = 2400
 """Longest side in pixels at which photos are worked on: more than any artwork shows of them."""
 
-LOW_CONFIDENCE = 0.5
+LOW_CONFIDENCE = 0.35
 """Confidence of a matte below which the result carries a warning."""
 
 Photo: TypeAlias = "Image | bytes | str | os.PathLike[str]"

@@ -57,8 +57,8 @@ def compose(
     """
     photos, folders = _photos(portrait), _artworks(artwork)
     single = len(photos) == len(folders) == 1
-    target = _Target(output, single=single, stages=stages_to)
     studio = Studio.open(profile, store=open_store(store, allow_untrained=allow_untrained))
+    target = _Target(output, single=single, stages=stages_to)
     options = {"slot": slot, "candidates": candidates, "alternatives": alternatives}
     reports: list[dict[str, Any]] = []
     complaints: set[str] = set()
