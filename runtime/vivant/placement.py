@@ -17,7 +17,7 @@ from vivant.roles import Face, Matte
 Box: TypeAlias = tuple[float, float, float, float]
 
 MOST_ENLARGEMENT = 1.5  # above it the subject looks soft beside the painting: a warning
-WIDTH_TOLERANCE = 1.25  # how far a subject may exceed its slot's width before it is made smaller
+WIDTH_TOLERANCE = 1.25  # by how much a subject may exceed its slot's width, where nothing hides it
 LEAST_HEADS = 1.7  # what must stay visible when a crop hides a side that the frame cuts
 FACING = 0.12  # offset of the nose, in eye distances, from which a face looks to one side
 PICTURE_EDGE = 0.99  # share of the picture's height from which a box ends at its bottom edge
@@ -195,12 +195,12 @@ def hides_cut(artwork: Artwork, slot: Slot) -> bool:
 
     It does at the picture's bottom edge, and where the occluder is opaque along it.
     """
-    x, y, width, height = slot.box
-    if y + height >= PICTURE_EDGE:
+    if _ends_at_edge(slot):
         return True
     occluder = artwork.occluder(slot)
     if occluder is None:
         return False
+    x, y, width, height = slot.box
     rows, columns = occluder.shape[:2]
     crop_line = occluder[
         round((y + height) * rows) - 1, round(x * columns) : round((x + width) * columns), 3
@@ -230,12 +230,16 @@ def place(subject: Subject, slot: Slot, canvas: tuple[int, int]) -> Placement:
     flip = _should_flip(slot, subject.shot.faces)
     center = _center(subject.matte[top:bottom, left:right]) * scale
     x = _anchored(slot.anchor, box_x, box_width, width - center if flip else center, width)
+    if standing or _ends_at_edge(slot):
+        x = _kept_between(x, width, 0, canvas[0])
+    else:  # beyond its box an occluder need not hide the crop line
+        x = _kept_between(x, width, round(box_x), round(box_x + box_width))
     crop_line = round(box_y + box_height)
     y = crop_line - height if standing else max(crop_line - height, round(box_y))
     return Placement(
         slot=slot,
         source=subject.box,
-        target=(_kept_inside(x, width, canvas[0]), y, width, height),
+        target=(x, y, width, height),
         scale=scale,
         flip=flip,
         crop_line=crop_line,
@@ -269,7 +273,8 @@ def _scale(slot: Slot, subject: Subject, canvas_height: int, box: tuple[float, f
     if slot.head_height is None or not subject.shot.head_height:
         return min(fit_width, box[1] / (bottom - top))
     by_head = slot.head_height * canvas_height / subject.shot.head_height
-    return min(by_head, WIDTH_TOLERANCE * fit_width)
+    in_the_open = subject.standing or _ends_at_edge(slot)
+    return min(by_head, (WIDTH_TOLERANCE if in_the_open else 1.0) * fit_width)
 
 
 def _should_flip(slot: Slot, faces: tuple[Face, ...]) -> bool:
@@ -302,6 +307,10 @@ def _anchored(anchor: str, box_x: float, box_width: float, center: float, width:
     return round(box_x + box_width / 2 - center)
 
 
-def _kept_inside(x: int, width: int, canvas_width: int) -> int:
-    """Shift a subject that would leave the picture at a side, as far as it fits at all."""
-    return x if width > canvas_width else min(max(x, 0), canvas_width - width)
+def _kept_between(x: int, width: int, left: int, right: int) -> int:
+    """Shift a subject so that it leaves its room at neither side, as far as it fits at all."""
+    return x if width > right - left else min(max(x, left), right - width)
+
+
+def _ends_at_edge(slot: Slot) -> bool:
+    return slot.box[1] + slot.box[3] >= PICTURE_EDGE

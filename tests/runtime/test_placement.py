@@ -161,6 +161,15 @@ class TestPlace:
         placed = place(find_subject(wide, shot(people=3)), slot(), CANVAS)
         assert placed.target[2] == pytest.approx(1.25 * 0.3 * 1920, abs=1)
 
+    def test_behind_an_occluder_the_subject_keeps_to_its_box(self):
+        wide = np.zeros((500, 1200), np.uint8)
+        wide[30:, 100:900] = 255
+        wide[30:, 900:1100] = 255
+        behind = slot(box=(0.3, 0.2, 0.3, 0.5), occluder=Path("table.png"))
+        x, _, width, _ = place(find_subject(wide, shot()), behind, CANVAS).target
+        assert x >= round(0.3 * 1920)
+        assert x + width <= round(0.6 * 1920) + 1
+
     def test_enlarging_is_said(self):
         assert place(subject(head=120.0), slot(head_height=0.15), CANVAS).warnings == ()
         (warning,) = place(subject(head=50.0), slot(head_height=0.15), CANVAS).warnings
