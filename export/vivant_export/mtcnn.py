@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+from dataclasses import replace
 
 import numpy as np
 
@@ -87,20 +88,16 @@ def build_graph(network: Network) -> bytes:
     """Return the ONNX file of ``network``: float32 [N,H,W,3] RGB 0..255 in, its heads out."""
     graph = GraphBuilder()
     x = graph.node("Transpose", "image", name="nchw", perm=[0, 3, 1, 2])
-    for index, layer in enumerate(_padded(network.convolutions), start=1):
+    signs = np.ones(3, np.float32)
+    for index, layer in enumerate(network.convolutions, start=1):
         weight, bias = _fold_normalisation(layer) if index == 1 else (layer.weight, layer.bias)
-        x = _convolve(graph, x, weight, bias, f"conv{index}")
-        x = _prelu(graph, x, layer.slope, f"prelu{index}")
+        weight = _widen(weight, axis=1, size=len(signs)) * signs[:, None, None]
         if layer.pool:
-            kernel, stride = layer.pool
-            x = graph.node(
-                "MaxPool",
-                x,
-                name=f"pool{index}",
-                kernel_shape=[kernel, kernel],
-                strides=[stride, stride],
-                ceil_mode=1,
-            )
+            x, signs = _pooled_layer(graph, x, replace(layer, weight=weight, bias=bias), index)
+        else:
+            x = _convolve(graph, x, _widen(weight), _widen(bias), f"conv{index}")
+            x = _prelu(graph, x, _widen(layer.slope), f"prelu{index}")
+            signs = np.ones(_blocks(len(bias)), np.float32)
     if network.hidden:
         x = graph.node("Transpose", x, name="nwhc", perm=[0, 3, 2, 1])
         x = graph.node("Flatten", x, name="flat")
@@ -135,9 +132,11 @@ def _fold_normalisation(layer: Convolution) -> tuple[Array, Array]:
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
-def _convolve(graph: GraphBuilder, x: str, weight: Array, bias: Array, name: str) -> str:
-    w = graph.constant(weight, f"{name}.weight")
-    return graph.node("Conv", x, w, graph.constant(bias, f"{name}.bias"), name=name)
+def _convolve(graph: GraphBuilder, x: str, weight: Array, bias: Array | None, name: str) -> str:
+    constants = [graph.constant(weight, f"{name}.weight")]
+    if bias is not None:
+        constants.append(graph.constant(bias, f"{name}.bias"))
+    return graph.node("Conv", x, *constants, name=name)
 
 
 def _multiply(graph: GraphBuilder, x: str, weight: Array, bias: Array, name: str) -> str:
@@ -145,16 +144,49 @@ def _multiply(graph: GraphBuilder, x: str, weight: Array, bias: Array, name: str
     return graph.node("Gemm", x, w, graph.constant(bias, f"{name}.bias"), name=name)
 
 
-def _padded(layers: tuple[Convolution, ...]) -> list[Convolution]:
-    """Return the trunk with zero channels added to fill the blocks; they stay zero throughout."""
-    padded, extra_in = [], 0
-    for layer in layers:
-        extra = -len(layer.bias) % BLOCK
-        weight = np.pad(layer.weight, ((0, extra), (0, extra_in), (0, 0), (0, 0)))
-        bias, slope = np.pad(layer.bias, (0, extra)), np.pad(layer.slope, (0, extra))
-        padded.append(Convolution(weight, bias, slope, layer.pool))
-        extra_in = extra
-    return padded
+def _pooled_layer(graph: GraphBuilder, x: str, layer: Convolution, index: int) -> tuple[str, Array]:
+    """Convolution, PReLU and max pooling, with the pooling first: it leaves a quarter to do.
+
+    PReLU is the larger of the lines ``p`` and ``slope * p`` where the slope is at most 1, else
+    the smaller. The largest over a window of the larger of two lines is the larger of the
+    lines' largest, so that pooling may come first; a falling line's largest is at the smallest
+    ``p``, hence the negated copies of those channels. The smaller of two lines is the negative
+    of a larger: such channels come out negated.
+
+    Returns:
+        The value's name, and the sign of each of its channels, which the next layer undoes.
+    """
+    falling = np.flatnonzero(layer.slope < 0)
+    weight = _widen(np.concatenate([layer.weight, -layer.weight[falling]]))
+    bias = _widen(np.concatenate([layer.bias, -layer.bias[falling]]))
+    x = _convolve(graph, x, weight, bias, f"conv{index}")
+    x = _max_pool(graph, x, *layer.pool, f"pool{index}") if layer.pool else x
+    signs = np.where(layer.slope > 1, -1, 1).astype(np.float32)
+    first, bend = (np.zeros((len(signs), len(bias)), np.float32) for _ in range(2))
+    np.fill_diagonal(first, signs)
+    np.fill_diagonal(bend, np.where(layer.slope < 0, -1, signs * (layer.slope - 1)))
+    bend[falling, len(signs) + np.arange(len(falling))] = -layer.slope[falling]
+    line, over = (
+        _convolve(graph, x, _widen(mix)[:, :, None, None], None, f"prelu{index}.{name}")
+        for name, mix in (("line", first), ("over", bend))
+    )
+    over = graph.node("Relu", over, name=f"prelu{index}.bend")
+    return graph.node("Add", line, over, name=f"prelu{index}"), _widen(signs)
+
+
+def _max_pool(graph: GraphBuilder, x: str, kernel: int, stride: int, name: str) -> str:
+    sides = {"kernel_shape": [kernel, kernel], "strides": [stride, stride]}
+    return graph.node("MaxPool", x, name=name, ceil_mode=1, **sides)
+
+
+def _blocks(channels: int) -> int:
+    return -(-channels // BLOCK) * BLOCK
+
+
+def _widen(array: Array, axis: int = 0, size: int | None = None) -> Array:
+    """Return ``array`` with zero channels added, to ``size`` or to whole blocks."""
+    missing = (size or _blocks(array.shape[axis])) - array.shape[axis]
+    return np.pad(array, [(0, missing if i == axis else 0) for i in range(array.ndim)])
 
 
 def _prelu(graph: GraphBuilder, x: str, slope: Array, name: str) -> str:

@@ -16,6 +16,8 @@ from vivant.roles import Image
 
 Edges = NDArray[np.intp]
 
+_ROWS = 8  # rows at once: as many as stay in the processor's cache
+
 
 class AreaSampler:
     """Reduces one picture to many sizes at the cost of four look-ups per output pixel.
@@ -34,10 +36,12 @@ class AreaSampler:
         top, bottom = _window_edges(np.zeros(1, np.intp), np.full(1, self.height), height)
         left, right = _window_edges(np.zeros(1, np.intp), np.full(1, self.width), width)
         sums = np.empty((1, height, width, 3), np.int32)
-        # Row by row: the two rows stay in the cache, and no copy of the picture is made.
-        for row, (above, below) in enumerate(zip(top[0], bottom[0], strict=True)):
-            columns = self._integral[below] - self._integral[above]
-            np.subtract(columns.take(right[0], axis=0), columns.take(left[0], axis=0), sums[0, row])
+        for row in range(0, height, _ROWS):
+            some = slice(row, row + _ROWS)
+            rows = self._integral[bottom[0, some]]
+            rows -= self._integral[top[0, some]]
+            ends, starts = rows.take(right[0], axis=1), rows.take(left[0], axis=1)
+            np.subtract(ends, starts, out=sums[0, some])
         return _mean(sums, bottom - top, right - left)
 
     def crops(self, boxes: NDArray[np.intp], side: int) -> NDArray[np.float32]:
