@@ -4,11 +4,12 @@ Zhang et al. 2016, "Joint Face Detection and Alignment using Multitask Cascaded 
 Networks"; weights of ipazc/mtcnn (MIT), equal to those of timesler/facenet-pytorch (MIT).
 
 The graphs compute what the published networks compute, in a form that inference libraries run
-faster. PReLU is ``Relu(x) - slope * Relu(-x)`` with the scalings as 1x1 depthwise convolutions,
-and channels are padded to whole blocks, so that ONNX Runtime stays in its blocked layout from the
-first convolution to the last (1.2 to 1.5 times as fast as an elementwise PReLU, which itself is
-faster than the operator). The two-class softmax is the sigmoid of the difference, and the
-normalisation ``(x - 127.5) / 128`` is folded into the first convolution.
+faster. Max pooling comes before the PReLU that it follows (see ``_pooled_layer``). Elsewhere PReLU
+is ``Relu(x) - slope * Relu(-x)`` with the scalings as 1x1 depthwise convolutions. Channels are
+padded to whole blocks. So ONNX Runtime stays in its blocked layout from the first convolution to
+the last, which its PRelu operator and elementwise arithmetic would leave. The two-class softmax is
+the sigmoid of the difference, and the normalisation ``(x - 127.5) / 128`` is folded into the first
+convolution.
 """
 
 from __future__ import annotations
