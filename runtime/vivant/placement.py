@@ -140,8 +140,8 @@ def matching_slots(artwork: Artwork, subject: Subject) -> tuple[Slot, ...]:
 
     Slots made for this shot type and number of people come first, those of higher priority
     before others; then, shot type by shot type, the artwork's fallback order. A subject that the
-    photo's frame cuts goes only where the cut is hidden: at the picture's bottom edge or behind
-    an occluder.
+    photo's frame cuts, or that the slot crops, goes only where that is hidden: at the picture's
+    bottom edge or behind an occluder.
 
     Raises:
         PlacementError: no slot can.
@@ -152,7 +152,7 @@ def matching_slots(artwork: Artwork, subject: Subject) -> tuple[Slot, ...]:
         slot
         for slot in artwork.slots
         if slot.people[0] <= people <= slot.people[1]
-        and (subject.standing or hides_cut(artwork, slot))
+        and (_can_stand(subject, slot) or hides_cut(artwork, slot))
     ]
     ranked = []
     for kind in order:
@@ -180,18 +180,22 @@ def named_slot(artwork: Artwork, subject: Subject, name: str) -> Slot:
     for slot in artwork.slots:
         if slot.name != name:
             continue
-        if not (subject.standing or hides_cut(artwork, slot)):
+        if not (_can_stand(subject, slot) or hides_cut(artwork, slot)):
             raise PlacementError(
-                f"slot '{name}' of artwork '{artwork.id}': a {subject.type} cut by the photo's "
-                "frame would float there; choose a slot at the bottom edge or with an occluder"
+                f"slot '{name}' of artwork '{artwork.id}': this {subject.type} is cropped there "
+                "and would float; choose a slot at the bottom edge or with an occluder"
             )
         return slot
     names = ", ".join(slot.name for slot in artwork.slots)
     raise PlacementError(f"artwork '{artwork.id}': no slot '{name}'; it has {names}")
 
 
+def _can_stand(subject: Subject, slot: Slot) -> bool:
+    return subject.standing and ShotType.FULL_BODY in slot.shot
+
+
 def hides_cut(artwork: Artwork, slot: Slot) -> bool:
-    """Return whether the slot's bottom edge hides where a photo's frame cut the subject.
+    """Return whether the slot's bottom edge hides where the subject is cropped.
 
     It does at the picture's bottom edge, and where the occluder is opaque along it.
     """
@@ -224,7 +228,7 @@ def place(subject: Subject, slot: Slot, canvas: tuple[int, int]) -> Placement:
     box_x, box_y, box_width, box_height = (
         share * side for share, side in zip(slot.box, canvas * 2, strict=True)
     )
-    standing = subject.standing and ShotType.FULL_BODY in slot.shot
+    standing = _can_stand(subject, slot)
     scale = _scale(slot, subject, canvas[1], (box_width, box_height))
     width, height = max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1)
     flip = _should_flip(slot, subject.shot.faces)
@@ -273,7 +277,7 @@ def _scale(slot: Slot, subject: Subject, canvas_height: int, box: tuple[float, f
     if slot.head_height is None or not subject.shot.head_height:
         return min(fit_width, box[1] / (bottom - top))
     by_head = slot.head_height * canvas_height / subject.shot.head_height
-    in_the_open = subject.standing or _ends_at_edge(slot)
+    in_the_open = _can_stand(subject, slot) or _ends_at_edge(slot)
     return min(by_head, (WIDTH_TOLERANCE if in_the_open else 1.0) * fit_width)
 
 

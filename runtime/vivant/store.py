@@ -155,7 +155,7 @@ def _swap(new: Path, target: Path) -> None:
 
 
 def default_root() -> Path:
-    """Return where the engines are when nobody says: see the module ``engines/README.md``.
+    """Return where the engines are when nobody says; see ``engines/README.md``.
 
     ``$VIVANT_ENGINES``, else ``engines/`` of the checkout that this package runs from, else the
     user's data folder.

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -232,7 +232,10 @@ def _place(
         if (occluder := artwork.occluder(placement.slot)) is None
         or shows_every_face(placement, subject.shot.faces, occluder)
     ]
-    return (clear or placements)[: max(alternatives, 1)]
+    if not clear:
+        hidden = "something in the painting hides a face; choose another slot"
+        clear = [replace(p, warnings=(*p.warnings, hidden)) for p in placements]
+    return clear[: max(alternatives, 1)]
 
 
 def _warnings(portrait: Portrait, placement: Placement, selection: Selection) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from vivant.backends.onnxruntime import OnnxRuntimeEngine
 from vivant.errors import EngineError, ModelError
 from vivant_export import mtcnn, mtcnn_parity, mtcnn_weights
 from vivant_export.cli import export_model
@@ -41,6 +42,26 @@ def test_a_wrong_graph_does_not_pass(store):
     wrong = replace(network, convolutions=(steeper, *network.convolutions[1:]))
     with pytest.raises(EngineError, match="rnet: the graph deviates"):
         mtcnn_parity.check(network, mtcnn.build_graph(wrong))
+
+
+@pytest.mark.parametrize("name", ["pnet", "rnet", "onet"])
+def test_slopes_of_every_kind_survive_the_rewriting(name):
+    """Falling, flat, rising and steeper than 1, in layers with and without pooling."""
+    network = mtcnn_weights.load_network(name)
+    rng = np.random.default_rng(11)
+    bent = tuple(
+        replace(layer, slope=rng.uniform(-2, 2, len(layer.slope)).astype(np.float32))
+        for layer in network.convolutions
+    )
+    assert {int(np.floor(slope)) for layer in bent for slope in layer.slope} == {-2, -1, 0, 1}
+    changed = replace(network, convolutions=bent)
+    side = network.side or 45
+    pictures = rng.uniform(0, 255, (2, side, side, 3)).astype(np.float32)
+    with OnnxRuntimeEngine(mtcnn.build_graph(changed), name) as engine:
+        got = engine.run({"image": pictures})
+    for head, expected in mtcnn_parity.forward(changed, pictures).items():
+        scale = max(np.abs(expected).max(), 1.0)
+        np.testing.assert_allclose(got[head] / scale, expected / scale, atol=1e-5)
 
 
 def test_the_manifest_says_what_was_measured(store):

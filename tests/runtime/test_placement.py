@@ -87,13 +87,20 @@ class TestSlots:
 
         hidden = {"edge", "behind"} if covered == 1.0 else {"edge"}
         assert {s.name for s in ranked} == hidden
-        with pytest.raises(PlacementError, match="would float there"):
+        with pytest.raises(PlacementError, match="would float"):
             named_slot(artwork(floating), subject(), "floating")
 
     def test_who_stands_may_stand_in_the_open(self):
         open_ground = slot("open", (FULL,), box=(0.2, 0.2, 0.3, 0.5))
         ranked = matching_slots(artwork(open_ground), subject(FULL, cut=False))
         assert ranked == (open_ground,)
+
+    def test_who_stands_is_not_cropped_in_the_open(self):
+        crops_in_the_open = slot("knees", (HALF,), box=(0.2, 0.2, 0.3, 0.5))
+        with pytest.raises(PlacementError, match="no slot takes a full-body"):
+            matching_slots(artwork(crops_in_the_open), subject(FULL, cut=False))
+        with pytest.raises(PlacementError, match="would float"):
+            named_slot(artwork(crops_in_the_open), subject(FULL, cut=False), "knees")
 
     def test_an_unknown_slot_lists_the_known(self):
         with pytest.raises(PlacementError, match="no slot 'tabel'; it has table"):

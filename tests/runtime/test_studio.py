@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
+import PIL.Image
 import pytest
 
 from vivant.artwork import load_artwork
 from vivant.errors import EngineError, ImageError, ModelError, PlacementError, SubjectError
+from vivant.images import load_image
 from vivant.portrait import ShotType
 from vivant.profiles import CLASSIC, PROFILES, find_profile, obstacles
 from vivant.store import EngineStore
@@ -128,3 +132,23 @@ class TestProfiles:
         with pytest.raises(EngineError, match=r"onet\.onnx.*SHA-256"):
             Studio.open("classic", store=copy)
         assert altered.path.exists()
+
+
+def test_a_hidden_face_is_said_where_no_slot_is_better(studio, portrait, tmp_path):
+    folder = tmp_path / "behind-a-wall"
+    shutil.copytree(ARTWORKS / "night-harbour", folder)
+    toml = folder / "artwork.toml"
+    slots = toml.read_text().split("[[slot]]")
+    fallback = slots[-1][slots[-1].index("[fallback]") :]
+    toml.write_text(f"{slots[0]}[[slot]]{slots[1]}\n{fallback}")
+    wall = np.full((*artwork_size(folder), 4), 255, np.uint8)
+    wall[: round(0.43 * len(wall))] = 0  # the wall reaches up to her eyes
+    PIL.Image.fromarray(wall).save(folder / "table.webp", lossless=True)
+
+    result = studio.compose(portrait, folder)
+
+    assert any("hides a face" in warning for warning in result.warnings)
+
+
+def artwork_size(folder):
+    return load_image(folder / "painting.webp").shape[:2]

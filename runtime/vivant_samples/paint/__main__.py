@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from vivant.files import write_atomic
 from vivant_samples import ARTWORKS
 from vivant_samples.paint.fields import Array
 from vivant_samples.paint.painting import Painting
@@ -24,11 +25,13 @@ def save(painting: Painting, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     written = io.BytesIO()
     Image.fromarray(painting.image).save(written, "WEBP", quality=QUALITY, method=6)
-    (folder / "painting.webp").write_bytes(written.getvalue())
+    write_atomic(folder / "painting.webp", written.getvalue())
     colors = np.asarray(Image.open(written).convert("RGB"))
     for name, alpha in painting.occluders.items():
         occluder = Image.fromarray(_occluder(colors, alpha), "RGBA")
-        occluder.save(folder / name, "WEBP", quality=OCCLUDER_QUALITY, alpha_quality=100, method=6)
+        stream = io.BytesIO()
+        occluder.save(stream, "WEBP", quality=OCCLUDER_QUALITY, alpha_quality=100, method=6)
+        write_atomic(folder / name, stream.getvalue())
 
 
 def _occluder(colors: Array, alpha: Array) -> Array:
