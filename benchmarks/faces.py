@@ -34,6 +34,7 @@ def main() -> None:
     settings = {"photo": photo, "min_face": arguments.min_face, "threads": arguments.threads}
     timings = interleave(
         {"vivant": (ours, settings), "facenet-pytorch": (facenet_pytorch, settings)},
+        processors=arguments.threads,
         rounds=arguments.rounds,
     )
     row = _row(timings["vivant"], timings["facenet-pytorch"], arguments, photo.shape)

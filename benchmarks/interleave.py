@@ -1,13 +1,14 @@
 """Time contenders in turn, each in a process of its own.
 
 On a shared machine only a comparison holds: the contenders run A B A B ..., so that a slow
-minute slows them all, and ratios are taken pair by pair. Each process has its own libraries,
-thread counts and peak memory.
+minute slows them all, on the same processors, so that a busy one slows them all, and ratios are
+taken pair by pair. Each process has its own libraries, thread counts and peak memory.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import statistics
 import sys
@@ -35,22 +36,30 @@ class Timing:
 
 
 def interleave(
-    contenders: Mapping[str, tuple[Factory, Mapping[str, Any]]], *, rounds: int, warmup: int = 3
+    contenders: Mapping[str, tuple[Factory, Mapping[str, Any]]],
+    *,
+    processors: int,
+    rounds: int,
+    warmup: int = 3,
 ) -> dict[str, Timing]:
     """Run every contender ``rounds`` times, in turn.
 
     Args:
         contenders: by name, a function at module level and its arguments; called once in the
             contender's process, it returns the function to be timed.
+        processors: how many each may use; all are pinned to the same ones.
         rounds: counted runs of each.
         warmup: runs of each that are not counted.
     """
     context = multiprocessing.get_context("spawn")
+    shared = sorted(os.sched_getaffinity(0))[:processors]
     pipes: dict[str, Connection] = {}
     processes = []
     for name, (factory, arguments) in contenders.items():
         pipes[name], far_end = context.Pipe()
-        process = context.Process(target=_serve, args=(far_end, factory, arguments), daemon=True)
+        process = context.Process(
+            target=_serve, args=(far_end, shared, factory, arguments), daemon=True
+        )
         process.start()
         far_end.close()
         processes.append(process)
@@ -88,7 +97,10 @@ def show_progress(done: int, total: int) -> None:
         print(f"\r  round {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
-def _serve(pipe: Connection, factory: Factory, arguments: Mapping[str, Any]) -> None:
+def _serve(
+    pipe: Connection, processors: list[int], factory: Factory, arguments: Mapping[str, Any]
+) -> None:
+    os.sched_setaffinity(0, processors)  # before any library counts them
     run = factory(**arguments)
     result = None
     while pipe.recv() == "run":
