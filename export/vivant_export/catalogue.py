@@ -1,0 +1,299 @@
+"""Every model that can be exported: its licence, where its weights come from, what it must equal.
+
+Nothing here downloads or computes; see ``weights`` for the first and ``verify`` for the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vivant.errors import ModelError
+
+Kind = Literal["hub", "drive", "https", "wheel"]
+Role = Literal["faces", "matte", "harmonizer", "scorer"]
+Architecture = Literal[
+    "mtcnn", "isnet", "birefnet-swin-l", "birefnet-swin-t", "hinet", "bargainnet"
+]
+Tolerances = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that has the weights.
+
+    ``location`` is a repository of the Hugging Face hub ("hub"), a Google Drive id ("drive"), an
+    address ("https") or a distribution on PyPI ("wheel"). ``file`` is the file's path there, and
+    its last part the name it is kept under. ``bytes`` and ``sha256`` are what the file must be;
+    where its publisher gives none and nobody could be asked, they are None, and the hash that the
+    first download has is recorded and held from then on. ``revision`` is a commit, or None for
+    the newest.
+    """
+
+    kind: Kind
+    location: str
+    file: str
+    bytes: int | None = None
+    sha256: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Licence:
+    """What the weights may be used for: ``summary`` says it in plain words."""
+
+    name: str
+    url: str
+    commercial: bool
+    summary: str
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What comes before and after a network, as its authors do it.
+
+    ``mean`` and ``std`` are per channel, RGB, on 0..1. ``resize`` names the way to the network's
+    size and ``resize_back`` the way to the photo's:
+
+    - "bilinear": bilinear on floats without antialiasing, pixel centres at half (PyTorch's
+      ``interpolate(mode="bilinear", align_corners=False)``, OpenCV's ``INTER_LINEAR``)
+    - "bilinear-antialiased": Pillow's ``BILINEAR`` on uint8
+    - "bicubic-antialiased": Pillow's ``BICUBIC`` on uint8
+
+    ``min_max`` stretches the result to 0..1 after it was resized.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: str
+    resize_back: str | None = None
+    min_max: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """One published model.
+
+    Attributes:
+        name: what users call it.
+        role: which of the runtime's roles it plays, as in an engine's manifest.
+        architecture: which network it is; models of one architecture differ in their weights.
+        summary: a line for people who choose.
+        licence: of the weights.
+        sources: where the weights are, the one to prefer first.
+        tolerances: by precision, then by quantity ("<graph>.max_abs", "<graph>.mean_abs", and
+            others by name): the largest deviation from the published network that an engine may
+            have.
+        preprocessing: None where the runtime's own code says it all (MTCNN).
+        size: side of the network's square input in pixels; None where any size goes.
+        sizes: every side that may be asked for at export.
+        patch_order: how the BiRefNet family orders the patches it cuts the picture into; the
+            weights do not show it, and the wrong one loads in silence.
+    """
+
+    name: str
+    role: Role
+    architecture: Architecture
+    summary: str
+    licence: Licence
+    sources: tuple[Source, ...]
+    tolerances: Tolerances
+    preprocessing: Preprocessing | None = None
+    size: int | None = None
+    sizes: tuple[int, ...] = field(default=())
+    patch_order: Literal["wg hg c", "c hg wg"] | None = None
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions on offer: those that have tolerances to be held to."""
+        return tuple(self.tolerances)
+
+
+MIT = Licence(
+    "MIT",
+    "https://opensource.org/license/mit",
+    commercial=True,
+    summary="free for any use, commercial use too; the licence text goes along with copies",
+)
+APACHE = Licence(
+    "Apache-2.0",
+    "https://www.apache.org/licenses/LICENSE-2.0",
+    commercial=True,
+    summary="free for any use, commercial use too; the licence text goes along with copies",
+)
+BRIA_1_4 = Licence(
+    "bria-rmbg-1.4",
+    "https://bria.ai/bria-huggingface-model-license-agreement/",
+    commercial=False,
+    summary="free for non-commercial use only; a kiosk in a place that charges, sells or "
+    "advertises needs an agreement with BRIA AI",
+)
+CC_BY_NC = Licence(
+    "CC-BY-NC-4.0",
+    "https://creativecommons.org/licenses/by-nc/4.0/",
+    commercial=False,
+    summary="free for non-commercial use only, naming BRIA AI; a kiosk in a place that charges, "
+    "sells or advertises needs an agreement with BRIA AI",
+)
+
+_ISNET_PIPE = Preprocessing(
+    mean=(0.5, 0.5, 0.5),
+    std=(1.0, 1.0, 1.0),
+    resize="bilinear",
+    resize_back="bilinear",
+    min_max=True,
+)
+_BIREFNET_PIPE = Preprocessing(
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    resize="bilinear-antialiased",
+    resize_back="bicubic-antialiased",
+)
+_MATTE_TOLERANCES: Tolerances = {"fp32": {"model.max_abs": 2e-3, "model.mean_abs": 1e-4}}
+_MATTE_SIZES = (512, 768, 1024)
+
+
+def _isnet(name: str, summary: str, licence: Licence, *sources: Source) -> Model:
+    return Model(
+        name=name,
+        role="matte",
+        architecture="isnet",
+        summary=summary,
+        licence=licence,
+        sources=sources,
+        tolerances=_MATTE_TOLERANCES,
+        preprocessing=_ISNET_PIPE,
+        size=1024,
+        sizes=_MATTE_SIZES,
+    )
+
+
+def _birefnet(
+    name: str,
+    summary: str,
+    licence: Licence,
+    *sources: Source,
+    architecture: Architecture = "birefnet-swin-l",
+    patch_order: Literal["wg hg c", "c hg wg"] = "c hg wg",
+) -> Model:
+    return Model(
+        name=name,
+        role="matte",
+        architecture=architecture,
+        summary=summary,
+        licence=licence,
+        sources=sources,
+        tolerances=_MATTE_TOLERANCES,
+        preprocessing=_BIREFNET_PIPE,
+        size=1024,
+        sizes=_MATTE_SIZES,
+        patch_order=patch_order,
+    )
+
+
+_ALL = (
+    Model(
+        name="mtcnn",
+        role="faces",
+        architecture="mtcnn",
+        summary="faces: a cascade of three small networks",
+        licence=MIT,
+        sources=(Source("wheel", "mtcnn==1.0.0", "mtcnn/assets/weights"),),
+        tolerances={"fp32": {f"{graph}.max_abs": 1e-5 for graph in ("pnet", "rnet", "onet")}},
+    ),
+    _isnet(
+        "rmbg-1.4",
+        "the matte of profile 'deep'",
+        BRIA_1_4,
+        Source("hub", "briaai/RMBG-1.4", "model.safetensors", bytes=176_381_984),
+        Source("hub", "briaai/RMBG-1.4", "model.pth", bytes=176_718_373),
+    ),
+    _isnet(
+        "isnet-general-use",
+        "RMBG-1.4's network, free for any use",
+        APACHE,
+        Source("drive", "1nV57qKuy--d5u1yvkng9aXW1KS4sOpOi", "isnet-general-use.pth"),
+    ),
+    _birefnet(
+        "rmbg-2.0",
+        "the matte of profile 'best'",
+        CC_BY_NC,
+        Source("hub", "briaai/RMBG-2.0", "model.safetensors"),
+        patch_order="wg hg c",
+    ),
+    _birefnet(
+        "birefnet",
+        "RMBG-2.0's network, free for any use",
+        MIT,
+        Source("hub", "ZhengPeng7/BiRefNet", "model.safetensors"),
+    ),
+    _birefnet(
+        "birefnet-portrait",
+        "the same, trained on portraits",
+        MIT,
+        Source("hub", "ZhengPeng7/BiRefNet-portrait", "model.safetensors"),
+    ),
+    _birefnet(
+        "birefnet-lite",
+        "the same with a backbone of a fifth of the size",
+        MIT,
+        Source("hub", "ZhengPeng7/BiRefNet_lite", "model.safetensors"),
+        architecture="birefnet-swin-t",
+    ),
+    Model(
+        name="inr-harmonization",
+        role="harmonizer",
+        architecture="hinet",
+        summary="light and colour of the painting, at full resolution",
+        licence=APACHE,
+        sources=(
+            Source("drive", "1O9faWNk54mIzMaGZ1tmgm0EJpH20a-Fl", "Resolution_RAW_iHarmony4.pth"),
+        ),
+        tolerances={
+            "fp32": {
+                "encoder.max_abs": 1e-4,
+                "end_to_end.mean_abs": 5e-5,
+                "end_to_end.differing": 2e-3,
+            }
+        },
+        preprocessing=Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), resize="bilinear"),
+        size=256,
+        sizes=(256,),
+    ),
+    Model(
+        name="bargainnet",
+        role="scorer",
+        architecture="bargainnet",
+        summary="how well foreground and background belong together",
+        licence=MIT,
+        sources=(
+            Source(
+                "https",
+                "https://github.com/bcmi/BargainNet-Image-Harmonization/raw/master/checkpoints/latest_net_E.pth",
+                "latest_net_E.pth",
+            ),
+            Source("hub", "BCMIZB/Libcom_pretrained_models", "BargainNet.pth"),
+        ),
+        tolerances={"fp32": {"model.max_abs": 1e-6}},
+        preprocessing=Preprocessing(
+            (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), resize="bilinear-antialiased"
+        ),
+        size=256,
+        sizes=(256,),
+    ),
+)
+
+MODELS: Mapping[str, Model] = {model.name: model for model in _ALL}
+"""By name."""
+
+
+def find_model(name: str) -> Model:
+    """Return the model called ``name``.
+
+    Raises ``ModelError``, which lists the names there are.
+    """
+    try:
+        return MODELS[name]
+    except KeyError:
+        raise ModelError(f"model '{name}': unknown; there are {', '.join(MODELS)}") from None

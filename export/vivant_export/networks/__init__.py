@@ -1,0 +1,1 @@
+"""The published networks in torch: inference only, with the official parameter names."""

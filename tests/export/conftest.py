@@ -1,0 +1,55 @@
+"""What the original networks compute, on seeded weights: arrays and samples of their stages."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+COMMITTED = Path(__file__).parents[1] / "golden"
+BESIDE = Path(__file__).parents[3] / "shared" / "golden"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One file: its arrays, its facts, and by name the full shape and sampling step of stages."""
+
+    arrays: dict[str, np.ndarray]
+    meta: dict[str, Any]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(self.meta["stages"])
+
+    def check_stage(self, name: str, tensor: Any) -> None:
+        """Hold a tensor against the file's sample of it, within 1e-3 of its deviation."""
+        facts = self.meta["stages"][name]
+        value = np.asarray(tensor.detach().numpy() if hasattr(tensor, "detach") else tensor)
+        assert list(value.shape) == list(facts["shape"]), name
+        got = np.ravel(value)[:: facts["step"]]
+        off = float(np.abs(got - self.arrays[f"stage_{name}"]).max()) / facts["std"]
+        assert off <= 1e-3, f"{name}: off by {off:.2g} of its standard deviation"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Golden]:
+    """Open a golden file by name; one that is not redistributed skips the test where absent."""
+
+    def load(name: str) -> Golden:
+        for folder in (COMMITTED, Path(os.environ.get("VIVANT_GOLDEN", BESIDE))):
+            if (folder / f"{name}.npz").is_file():
+                with np.load(folder / f"{name}.npz") as archive:
+                    arrays = dict(archive)
+                return Golden(arrays, json.loads(bytes(arrays.pop("meta"))))
+        pytest.skip(f"{name}.npz is not here; name its folder with VIVANT_GOLDEN")
+
+    return load
