@@ -2,6 +2,7 @@
 .PHONY: help demo test lint types check bench clean
 
 PYTHON ?= python3
+EXTRAS ?= dev,export,rtx
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAMPLE := runtime/vivant_samples
@@ -16,11 +17,11 @@ help:  ## list the targets
 	@touch $@
 
 .venv/.dev: .venv/.runtime
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 .venv/.bench: .venv/.dev
-	$(PIP) install -c constraints.txt torch==2.13.0 requests tqdm matplotlib
+	$(PIP) install -c constraints.txt requests tqdm matplotlib
 	$(PIP) install --no-deps facenet-pytorch==2.6.0
 	@touch $@
 

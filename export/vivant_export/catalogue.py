@@ -18,6 +18,9 @@ Architecture = Literal[
 ]
 Tolerances = Mapping[str, Mapping[str, float]]
 
+TARGETS = ("cpu", "tensorrt", "rtx")
+"""What an engine is for: ONNX Runtime and OpenVINO; TensorRT; TensorRT-RTX."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -37,6 +40,22 @@ class Source:
     bytes: int | None = None
     sha256: str | None = None
     revision: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name the file is kept under."""
+        return self.file.rsplit("/", 1)[-1]
+
+    @property
+    def page(self) -> str:
+        """The address where a person finds the file."""
+        revision = self.revision or "main"
+        return {
+            "hub": f"https://huggingface.co/{self.location}/blob/{revision}/{self.file}",
+            "drive": f"https://drive.google.com/file/d/{self.location}/view",
+            "https": self.location,
+            "wheel": f"https://pypi.org/project/{self.location.replace('==', '/')}",
+        }[self.kind]
 
 
 @dataclass(frozen=True)
@@ -126,15 +145,15 @@ BRIA_1_4 = Licence(
     "bria-rmbg-1.4",
     "https://bria.ai/bria-huggingface-model-license-agreement/",
     commercial=False,
-    summary="free for non-commercial use only; a kiosk in a place that charges, sells or "
-    "advertises needs an agreement with BRIA AI",
+    summary="free for non-commercial use only; commercial use, which a public kiosk may well be, "
+    "needs an agreement with BRIA AI",
 )
 CC_BY_NC = Licence(
     "CC-BY-NC-4.0",
     "https://creativecommons.org/licenses/by-nc/4.0/",
     commercial=False,
-    summary="free for non-commercial use only, naming BRIA AI; a kiosk in a place that charges, "
-    "sells or advertises needs an agreement with BRIA AI",
+    summary="free for non-commercial use only, naming BRIA AI; commercial use, which a public "
+    "kiosk may well be, needs an agreement with BRIA AI",
 )
 
 _ISNET_PIPE = Preprocessing(
@@ -150,6 +169,7 @@ _BIREFNET_PIPE = Preprocessing(
     resize="bilinear-antialiased",
     resize_back="bicubic-antialiased",
 )
+_ISNET_SHA256 = "9e1aafea58f0b55d0c35077e0ceade6ba1ba2bce372fd4f8f77215391f3fac13"
 _MATTE_TOLERANCES: Tolerances = {"fp32": {"model.max_abs": 2e-3, "model.mean_abs": 1e-4}}
 _MATTE_SIZES = (512, 768, 1024)
 
@@ -175,6 +195,8 @@ def _birefnet(
     licence: Licence,
     *sources: Source,
     architecture: Architecture = "birefnet-swin-l",
+    # What the repository's code has done since commit 5198d3f of November 2024. Its history dates
+    # these weights before that, when the code did (wg hg c), as RMBG-2.0's still does.
     patch_order: Literal["wg hg c", "c hg wg"] = "c hg wg",
 ) -> Model:
     return Model(
@@ -206,39 +228,92 @@ _ALL = (
         "rmbg-1.4",
         "the matte of profile 'deep'",
         BRIA_1_4,
-        Source("hub", "briaai/RMBG-1.4", "model.safetensors", bytes=176_381_984),
-        Source("hub", "briaai/RMBG-1.4", "model.pth", bytes=176_718_373),
+        Source(
+            "hub",
+            "briaai/RMBG-1.4",
+            "model.safetensors",
+            bytes=176_381_984,
+            sha256="46ef7fe46f2ae284d8f1aaa24bfa5fca5ef25a34e2c7caa890a0029eb100e87f",
+            revision="2ceba5a5efaec153162aedea169f76caf9b46cf8",
+        ),
+        Source(
+            "hub",
+            "briaai/RMBG-1.4",
+            "model.pth",
+            bytes=176_718_373,
+            sha256="893c16c340b1ddafc93e78457a4d94190da9b7179149f8574284c83caebf5e8c",
+            revision="2ceba5a5efaec153162aedea169f76caf9b46cf8",
+        ),
     ),
     _isnet(
         "isnet-general-use",
         "RMBG-1.4's network, free for any use",
         APACHE,
-        Source("drive", "1nV57qKuy--d5u1yvkng9aXW1KS4sOpOi", "isnet-general-use.pth"),
+        Source(
+            "hub",
+            "NimaBoscarino/IS-Net_DIS-general-use",
+            "isnet-general-use.pth",
+            sha256=_ISNET_SHA256,
+        ),
+        Source(
+            "drive",
+            "1klUkUnQFAxPdFu9XE3Vhnn-e72CVz6oM",
+            "isnet-general-use.pth",
+            sha256=_ISNET_SHA256,
+        ),
     ),
     _birefnet(
         "rmbg-2.0",
         "the matte of profile 'best'",
         CC_BY_NC,
-        Source("hub", "briaai/RMBG-2.0", "model.safetensors"),
+        Source(
+            "hub",
+            "briaai/RMBG-2.0",
+            "model.safetensors",
+            bytes=884_878_856,
+            sha256="566ed80c3d95f87ada6864d4cbe2290a1c5eb1c7bb0b123e984f60f76b02c3a7",
+            revision="5df4c9c76d8170882c34f6986e848ee07fd0ba43",
+        ),
         patch_order="wg hg c",
     ),
     _birefnet(
         "birefnet",
         "RMBG-2.0's network, free for any use",
         MIT,
-        Source("hub", "ZhengPeng7/BiRefNet", "model.safetensors"),
+        Source(
+            "hub",
+            "ZhengPeng7/BiRefNet",
+            "model.safetensors",
+            bytes=444_473_596,
+            sha256="9ab37426bf4de0567af6b5d21b16151357149139362e6e8992021b8ce356a154",
+            revision="e2bf8e4460fc8fa32bba5ea4d94b3233d367b0e4",
+        ),
     ),
     _birefnet(
         "birefnet-portrait",
         "the same, trained on portraits",
         MIT,
-        Source("hub", "ZhengPeng7/BiRefNet-portrait", "model.safetensors"),
+        Source(
+            "hub",
+            "ZhengPeng7/BiRefNet-portrait",
+            "model.safetensors",
+            bytes=884_878_856,
+            sha256="4a4eb3a5469b75f0cccaec6772c22fc30e6c12ed429c2c0ba71b43e3d8d97182",
+            revision="b6561965a70070d9143fd9e558f6ca3c481510db",
+        ),
     ),
     _birefnet(
         "birefnet-lite",
         "the same with a backbone of a fifth of the size",
         MIT,
-        Source("hub", "ZhengPeng7/BiRefNet_lite", "model.safetensors"),
+        Source(
+            "hub",
+            "ZhengPeng7/BiRefNet_lite",
+            "model.safetensors",
+            bytes=177_634_392,
+            sha256="4417d89795250e698c3cb0ae8df15743810065f646f48a694fdfa7ca052d0815",
+            revision="aa62cd87eafb9cc43056d08ef3615a14628b831d",
+        ),
         architecture="birefnet-swin-t",
     ),
     Model(
@@ -270,7 +345,8 @@ _ALL = (
         sources=(
             Source(
                 "https",
-                "https://github.com/bcmi/BargainNet-Image-Harmonization/raw/master/checkpoints/latest_net_E.pth",
+                "https://raw.githubusercontent.com/bcmi/BargainNet-Image-Harmonization/"
+                "db73dfa08864a32804174843d814b0388c9b218c/checkpoints/latest_net_E.pth",
                 "latest_net_E.pth",
             ),
             Source("hub", "BCMIZB/Libcom_pretrained_models", "BargainNet.pth"),

@@ -16,22 +16,30 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from vivant.errors import ModelError
 from vivant.manifest import Graph, Manifest, Tensor, Weights
 from vivant.store import EngineFolder, EngineStore
 from vivant_export import mtcnn_parity
-from vivant_export.graph_builder import GraphBuilder
+from vivant_export.catalogue import find_model
+from vivant_export.gate import gate
+from vivant_export.graph_builder import OPSET, GraphBuilder
 from vivant_export.mtcnn_weights import (
+    INSTALL,
     LAYOUTS,
+    SHAPES,
     WEIGHTS_SHA256,
     Array,
     Convolution,
     Network,
-    load_network,
+    read_network,
+    wheel_state,
 )
+from vivant_export.origin import Origin
 
 BLOCK = 16  # channels in a block of ONNX Runtime's layout (NCHWc) on AVX-512; 8 elsewhere
 
@@ -44,45 +52,83 @@ _MEANINGS = {
 _HEAD_SIZES = {"regression": 4, "landmarks": 10}
 
 
-def export(store: EngineStore) -> EngineFolder:
+def published() -> Origin:
+    """Return the weights of the installed ``mtcnn`` wheel.
+
+    Raises ``ModelError`` where it is missing; reading raises it where a file is not the known one.
+    """
+    try:
+        version = importlib.metadata.version("mtcnn")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ModelError(
+            f"mtcnn: the wheel with the weights is not installed; {INSTALL}"
+        ) from error
+    weights = Weights("official", f"PyPI mtcnn {version}", "MIT", WEIGHTS_SHA256)
+    return Origin(weights, lambda _: wheel_state())
+
+
+def export(store: EngineStore, origin: Origin | None = None) -> EngineFolder:
     """Build the three graphs, hold them against the published form, and store the engine.
 
+    Args:
+        store: where the engine goes.
+        origin: other weights than those of the ``mtcnn`` wheel.
+
     Raises:
-        ModelError: the ``mtcnn`` wheel is missing or is not the one that is known.
+        ModelError: the weights are missing, altered, or not MTCNN's.
         EngineError: a graph does not compute what the published network computes.
         OutputError: the store cannot be written to.
     """
-    networks = [load_network(name) for name in LAYOUTS]
-    files = {f"{network.name}.onnx": build_graph(network) for network in networks}
-    parity = {
-        f"{network.name}.max_abs": mtcnn_parity.check(network, files[f"{network.name}.onnx"])
-        for network in networks
-    }
+    origin = origin or published()
+    networks = _networks(origin)
+    files = {name: build_graph(network) for name, network in networks.items()}
     manifest = Manifest(
         model="mtcnn",
         variant="fp32",
         role="faces",
         precision="fp32",
         graphs={
-            network.name: Graph(
-                file=f"{network.name}.onnx",
-                sha256=hashlib.sha256(files[f"{network.name}.onnx"]).hexdigest(),
+            name: Graph(
+                file=f"{name}.onnx",
+                sha256=hashlib.sha256(files[name]).hexdigest(),
+                opset=OPSET,
                 inputs=(_input(network),),
                 outputs=_outputs(network),
             )
-            for network in networks
+            for name, network in networks.items()
         },
-        weights=Weights(
-            kind="official",
-            source=f"PyPI mtcnn {importlib.metadata.version('mtcnn')}",
-            licence="MIT",
-            sha256=WEIGHTS_SHA256,
-        ),
+        weights=origin.weights,
         preprocessing={"color": "RGB", "range": "0..255", "resize": "adaptive average pooling"},
-        parity=parity,
+        parity=_measure(networks, files),
         tools={name: importlib.metadata.version(name) for name in ("onnx", "numpy")},
     )
-    return store.write(manifest, files)
+    return store.write(manifest, {f"{name}.onnx": data for name, data in files.items()})
+
+
+def check(folder: EngineFolder, origin: Origin | None = None) -> Mapping[str, float]:
+    """Hold an engine of the store against the published form again; raises as ``export``."""
+    networks = _networks(origin or published())
+    return _measure(networks, {name: folder.read(name) for name in networks})
+
+
+def _networks(origin: Origin) -> dict[str, Network]:
+    state = origin.read(SHAPES)
+    if {key: tuple(value.shape) for key, value in state.items()} != SHAPES:
+        # A file's, so that torch is here, which read it.
+        from vivant_export.checkpoints import check_state
+
+        check_state(SHAPES, state, source=origin.weights.source)
+    arrays = {key: np.asarray(value, np.float32) for key, value in state.items()}
+    return {name: read_network(name, arrays) for name in LAYOUTS}
+
+
+def _measure(networks: Mapping[str, Network], files: Mapping[str, bytes]) -> dict[str, float]:
+    measured = {
+        f"{name}.max_abs": mtcnn_parity.measure(network, files[name])
+        for name, network in networks.items()
+    }
+    gate("mtcnn", measured, find_model("mtcnn").tolerances["fp32"])
+    return measured
 
 
 def build_graph(network: Network) -> bytes:

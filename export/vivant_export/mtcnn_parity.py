@@ -7,21 +7,19 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from vivant.backends.onnxruntime import OnnxRuntimeEngine
-from vivant.errors import EngineError
 from vivant_export.mtcnn_weights import Network
 
 Array = NDArray[np.float64]
 
-TOLERANCE = 1e-5
 _SEED = 20160411
 _ANY_SIZE = (61, 46)  # P-Net: odd and even, so that the pooling's ceil mode shows
 
 
-def check(network: Network, graph: bytes) -> float:
+def measure(network: Network, graph: bytes) -> float:
     """Return the largest deviation of ``graph`` from ``forward`` on seeded pictures.
 
-    Raises:
-        EngineError: the deviation is above ``TOLERANCE`` or not a number.
+    It is a share of the largest output of its head where that is above 1, as it is on untrained
+    weights; not a number where an output is none.
     """
     height, width = (network.side, network.side) if network.side else _ANY_SIZE
     rng = np.random.default_rng(_SEED)
@@ -29,14 +27,14 @@ def check(network: Network, graph: bytes) -> float:
     expected = forward(network, pictures)
     with OnnxRuntimeEngine(graph, network.name) as engine:
         got = engine.run({"image": pictures})
-    deviation = max(float(np.abs(got[name] - expected[name]).max()) for name in expected)
-    if not deviation <= TOLERANCE:  # written so that NaN fails
-        raise EngineError(
-            f"{network.name}: the graph deviates by {deviation:.2g} from the published network "
-            f"(allowed: {TOLERANCE:.0e}); this is a fault of this onnx/onnxruntime pair, "
-            "install the versions in constraints.txt"
+    return float(
+        np.max(
+            [
+                np.abs(got[name] - value).max() / max(np.abs(value).max(), 1.0)
+                for name, value in expected.items()
+            ]
         )
-    return deviation
+    )
 
 
 def forward(network: Network, pictures: NDArray[np.float32]) -> dict[str, Array]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
+import logging
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import onnx
 import torch
 
 from vivant.errors import ModelError
-from vivant_export.graphs import Arrays, GraphSpec
+from vivant_export.graphs import GraphSpec
+from vivant_export.networks.folding import fold_batchnorms
 
 IR_VERSION = 10
 """Of the files written: what ONNX Runtime 1.18 and TensorRT 10.3 (JetPack 6) can read."""
@@ -58,16 +62,11 @@ def finished(model: onnx.ModelProto) -> bytes:
 
 
 def _export(spec: GraphSpec, arguments: tuple[torch.Tensor, ...]) -> Any:
-    # The exporter reports its progress on standard output and deprecations of its own making.
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        torch.no_grad(),
-    ):
-        warnings.simplefilter("ignore")
+    module = copy.deepcopy(spec.module).eval()
+    fold_batchnorms(module)
+    with _quiet(), torch.no_grad():
         return torch.onnx.export(
-            spec.module.eval(),
+            module,
             arguments,
             dynamo=True,
             opset_version=spec.opset,
@@ -77,6 +76,20 @@ def _export(spec: GraphSpec, arguments: tuple[torch.Tensor, ...]) -> Any:
             optimize=True,
             verbose=False,
         )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the exporter's progress and its warnings about itself and absent libraries."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _free_sizes(spec: GraphSpec, arguments: tuple[torch.Tensor, ...]) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vivant.commands import artworks, compose, doctor, export, stages
+from vivant.commands import artworks, compose, doctor, export, fetch, models, stages
 from vivant.commands.options import print_error
 from vivant.errors import VivantError
 
@@ -47,7 +47,10 @@ app.command()(stages.matte)
 app.command()(stages.harmonize)
 app.command()(stages.score)
 app.add_typer(artworks.app, name="artworks")
+app.command()(models.models)
+app.command()(fetch.fetch)
 app.command()(export.export)
+app.command()(export.verify)
 app.command()(doctor.doctor)
 
 

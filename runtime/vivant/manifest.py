@@ -32,22 +32,27 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """One graph file of an engine."""
+    """One graph file of an engine; ``opset`` is that of its ONNX operators."""
 
     file: str
     sha256: str
+    opset: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the numbers come from: their kind, source, licence and the SHA-256 of each file."""
+    """Where the numbers come from: their kind, source, licence and the SHA-256 of each file.
+
+    ``seed`` is that of untrained weights.
+    """
 
     kind: str
     source: str
     licence: str
     sha256: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def _manifest(data: Any) -> Manifest:
             source=_text(weights["source"], "weights.source"),
             licence=_text(weights["licence"], "weights.licence"),
             sha256=_mapping(weights["sha256"], "weights.sha256"),
+            seed=None if weights["seed"] is None else _number(weights["seed"], "weights.seed"),
         ),
         preprocessing=_mapping(data["preprocessing"], "preprocessing"),
         parity=_mapping(data["parity"], "parity"),
@@ -132,6 +138,7 @@ def _graph(data: Any, key: str) -> Graph:
     return Graph(
         file=file,
         sha256=_text(data["sha256"], f"{key}.sha256"),
+        opset=_number(data["opset"], f"{key}.opset"),
         inputs=tuple(_tensor(item, f"{key}.inputs") for item in data["inputs"]),
         outputs=tuple(_tensor(item, f"{key}.outputs") for item in data["outputs"]),
     )
@@ -156,4 +163,10 @@ def _mapping(value: Any, key: str) -> dict[str, Any]:
 def _text(value: Any, key: str) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError(f"{key} is {value!r}, not a text")
+    return value
+
+
+def _number(value: Any, key: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{key} is {value!r}, not a whole number")
     return value

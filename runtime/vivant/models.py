@@ -37,10 +37,31 @@ def _grabcut(_: EngineStore) -> Matter:
     return GrabCutMatter()
 
 
+def _rmbg(name: str) -> Callable[[EngineStore], Matter]:
+    def open_engine(store: EngineStore) -> Matter:
+        from vivant.mattes.rmbg import RmbgMatter
+
+        return RmbgMatter.open(store, name)
+
+    return open_engine
+
+
+def _inr(store: EngineStore) -> Harmonizer:
+    from vivant.harmonizers.inr import InrHarmonizer
+
+    return InrHarmonizer.open(store)
+
+
 def _reinhard(_: EngineStore) -> Harmonizer:
     from vivant.harmonizers.reinhard import ReinhardHarmonizer
 
     return ReinhardHarmonizer()
+
+
+def _bargainnet(store: EngineStore) -> Scorer:
+    from vivant.scorers.bargainnet import BargainNetScorer
+
+    return BargainNetScorer.open(store)
 
 
 def _colour_distance(_: EngineStore) -> Scorer:
@@ -54,11 +75,26 @@ FACES: Mapping[str, Model[FaceDetector]] = {
 }
 MATTES: Mapping[str, Model[Matter]] = {
     "grabcut": Model("colour statistics and a body prior, no weights", _grabcut),
+    **{
+        name: Model(summary, _rmbg(name), needs_engine=True)
+        for name, summary in {
+            "rmbg-1.4": "IS-Net by BRIA (non-commercial)",
+            "isnet-general-use": "the same network, weights free for any use (Apache-2.0)",
+            "rmbg-2.0": "BiRefNet by BRIA, the finest and slowest (non-commercial)",
+            "birefnet": "the same network, weights free for any use (MIT)",
+            "birefnet-portrait": "the same, trained on portraits (MIT)",
+            "birefnet-lite": "the same with a backbone of a fifth of the size (MIT)",
+        }.items()
+    },
 }
 HARMONIZERS: Mapping[str, Model[Harmonizer]] = {
+    "inr-harmonization": Model(
+        "a network's colours at full resolution (Apache-2.0)", _inr, needs_engine=True
+    ),
     "reinhard": Model("colour statistics of the nearby background, no weights", _reinhard),
 }
 SCORERS: Mapping[str, Model[Scorer]] = {
+    "bargainnet": Model("a network's judgement (MIT)", _bargainnet, needs_engine=True),
     "colour-distance": Model("a stand-in for BargainNet, no weights", _colour_distance),
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vivant import models
-from vivant.errors import ModelError
+from vivant.errors import EngineError, ModelError
 from vivant.store import EngineStore
 
 
@@ -86,10 +86,11 @@ def obstacles(profile: Profile, store: EngineStore) -> tuple[str, ...]:
     )
     reasons = []
     for name, known in roles:
-        if name not in known:
-            reasons.append(f"this version cannot run '{name}' yet")
-        elif known[name].needs_engine and not store.variants(name):
-            reasons.append(f"no engine '{name}' in {store.root} (vivant export {name})")
+        if models.find(known, name).needs_engine:
+            try:
+                store.engine(name)
+            except EngineError as error:
+                reasons.append(str(error))
     if importlib.util.find_spec("onnxruntime") is None:
         reasons.append("onnxruntime is not installed (pip install 'vivant[cpu]')")
     return tuple(reasons)

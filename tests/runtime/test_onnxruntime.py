@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 
 import numpy as np
+import onnx
 import pytest
 
 from vivant.backends.onnxruntime import CUDA, OnnxRuntimeEngine, usable_cores
@@ -56,3 +57,25 @@ def test_an_idle_engine_does_not_spin(graph):
         options = engine._session.get_session_options()
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
         assert options.intra_op_num_threads == usable_cores()
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "{here}/weights.bin"])
+def test_a_graph_that_names_another_file_is_refused(tmp_path, monkeypatch, location):
+    """Only the file whose hash was checked is loaded, wherever the process runs."""
+    (tmp_path / "run").mkdir()
+    for folder in (tmp_path, tmp_path / "run"):
+        (folder / "weights.bin").write_bytes(np.zeros(4, np.float32).tobytes())
+    monkeypatch.chdir(tmp_path / "run")
+    weights = onnx.TensorProto(
+        name="weights", data_type=onnx.TensorProto.FLOAT, dims=[4], data_location=1
+    )
+    for key, value in {"location": location.format(here=tmp_path), "length": "16"}.items():
+        weights.external_data.add(key=key, value=value)
+    value = [onnx.helper.make_tensor_value_info(name, 1, [4]) for name in "xy"]
+    node = onnx.helper.make_node("Add", ["x", "weights"], ["y"])
+    body = onnx.helper.make_graph([node], "sum", value[:1], value[1:], [weights])
+    model = onnx.helper.make_model(
+        body, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
+    with pytest.raises(EngineError, match="(?i)external data"):
+        OnnxRuntimeEngine(model.SerializeToString(), "sum")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -115,6 +116,20 @@ class TestProfiles:
             assert any("inr-harmonization" in r for r in obstacles(PROFILES[name], store))
             with pytest.raises(ModelError, match=f"profile '{name}' cannot run here"):
                 find_profile(name, store)
+
+    def test_untrained_engines_do_not_make_a_profile_able(self, store, tmp_path):
+        mtcnn = store.engine("mtcnn")
+        files = {f"{name}.onnx": mtcnn.read(name) for name in mtcnn.manifest.graphs}
+        copy = EngineStore(tmp_path)
+        copy.write(mtcnn.manifest, files)
+        untrained = replace(mtcnn.manifest.weights, kind="untrained")
+        for name in ("rmbg-1.4", "inr-harmonization", "bargainnet"):
+            copy.write(replace(mtcnn.manifest, model=name, weights=untrained), files)
+        assert find_profile(None, copy) is CLASSIC
+        reasons = obstacles(PROFILES["deep"], copy)
+        assert len(reasons) == 3
+        assert all("weights are untrained" in reason for reason in reasons)
+        assert find_profile(None, replace(copy, allow_untrained=True)) is PROFILES["deep"]
 
     def test_without_engines_the_command_is_named(self, tmp_path):
         with pytest.raises(ModelError, match="vivant export mtcnn"):

@@ -24,7 +24,9 @@ class OnnxRuntimeEngine(Closing):
     - ``allow_spinning = 0``: worker threads sleep between runs. Spinning saves microseconds and
       costs an idle kiosk a whole core.
     - ``inter_op_num_threads = 1``, sequential: the graphs are chains.
-    - Optimisation level *all*; log level *error*.
+    - ``model_external_initializers_file_folder_path`` where no file can be: weights are inside the
+      file whose hash was checked, and a graph that names another file is refused.
+    - Optimisation level *all*; log level *fatal*: what goes wrong is raised.
     """
 
     def __init__(
@@ -46,8 +48,11 @@ class OnnxRuntimeEngine(Closing):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", os.devnull
+        )
         try:
             self._session: Any = ort.InferenceSession(graph, options, providers=[provider])
         # ONNX Runtime's exceptions share no base class but this one.

@@ -1,0 +1,155 @@
+"""RMBG and its relatives: networks that see the whole photo at one fixed size.
+
+RMBG-1.4 and isnet-general-use (IS-Net), RMBG-2.0 and the BiRefNets. They differ in their engines
+and in what the engines' manifests say about resizing; each is used as its authors use it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivant.backends import Closing, Engine
+from vivant.backends.onnxruntime import OnnxRuntimeEngine
+from vivant.errors import EngineError, SubjectError
+from vivant.resampling import METHODS, resample
+from vivant.roles import Face, Image, Matte, Matting
+from vivant.store import EngineFolder, EngineStore
+
+Alpha = NDArray[np.float32]
+
+_LEAST_ALPHA = 0.5  # that the surest pixel must have
+_LEAST_CONTRAST = 0.1  # between the surest pixel of the person and of the background
+_LEAST_COVERAGE = 0.5  # share of a face's box that must be person
+
+
+@dataclass(frozen=True)
+class Pipe:
+    """What happens to a photo before its engine and to the alpha after it; see ``resampling``.
+
+    Attributes:
+        size: side of the engine's square input; the aspect is not kept.
+        resize: the method down to it.
+        resize_back: the method back to the photo's size.
+        min_max: stretch the result to 0..1, on floats; without it the alpha becomes bytes before
+            it is resized.
+    """
+
+    size: int
+    resize: str
+    resize_back: str
+    min_max: bool
+
+
+class RmbgMatter(Closing):
+    """Satisfies ``vivant.roles.Matter``."""
+
+    def __init__(self, engine: Engine, pipe: Pipe) -> None:
+        self._engine, self._pipe = engine, pipe
+
+    @classmethod
+    def open(cls, store: EngineStore, model: str, *, threads: int | None = None) -> RmbgMatter:
+        """Open the engine of ``model``.
+
+        Args:
+            store: where it is looked for.
+            model: such as "rmbg-1.4".
+            threads: for ONNX Runtime; all usable cores unless told otherwise.
+
+        Raises:
+            EngineError: the engine is missing, altered, untrained or cannot be opened.
+            BackendError: ONNX Runtime is not installed.
+        """
+        folder = store.engine(model)
+        pipe = _read_pipe(folder)
+        engine = OnnxRuntimeEngine(folder.read("model"), str(folder.path), threads=threads)
+        return cls(engine, pipe)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+    def matte(self, photo: Image, faces: Sequence[Face]) -> Matting:
+        """Return the matte of what stands out in ``photo``, and a confidence.
+
+        The confidence is how far the network is from undecided, ``|2a - 1|`` averaged over the
+        foreground, times the share of the faces' boxes that is foreground.
+
+        Args:
+            photo: uint8 [H,W,3] RGB.
+            faces: of the people who should stand out; without any, nobody is looked for.
+
+        Raises:
+            SubjectError: nothing stands out, or none of the faces does, or the whole frame does.
+            EngineError: the engine does not return numbers.
+        """
+        side = self._pipe.size
+        small = resample(photo, side, side, self._pipe.resize)
+        alpha: Alpha = self._engine.run({"image": small[np.newaxis]})["alpha"][0]
+        _check(alpha)
+        coverage = _coverage(alpha, faces, photo.shape)
+        sureness = float(np.average(np.abs(2 * alpha - 1), weights=alpha))
+        return Matting(_to_matte(alpha, photo.shape, self._pipe), sureness * coverage)
+
+
+def _read_pipe(folder: EngineFolder) -> Pipe:
+    known = folder.manifest.preprocessing
+    again = f"run 'vivant export {folder.manifest.model}' again"
+    missing = [field.name for field in fields(Pipe) if field.name not in known]
+    if missing:
+        raise EngineError(f"{folder.path}: preprocessing lacks {', '.join(missing)}; {again}")
+    pipe = Pipe(**{field.name: known[field.name] for field in fields(Pipe)})
+    for method in (pipe.resize, pipe.resize_back):
+        if method not in METHODS:
+            raise EngineError(f"{folder.path}: this version cannot resize {method!r}; {again}")
+    return pipe
+
+
+def _check(alpha: Alpha) -> None:
+    """Refuse what a stretch to 0..1 would turn into a picture of noise."""
+    low, high = float(alpha.min()), float(alpha.max())
+    if not math.isfinite(low + high):
+        raise EngineError("the matte is not a number; run 'vivant doctor', or export in fp32")
+    if high < _LEAST_ALPHA:
+        raise SubjectError(
+            "nobody stands out from the background; step closer to the camera, with more light"
+        )
+    if high - low < _LEAST_CONTRAST:
+        raise SubjectError(
+            "person and background could not be told apart; step back from the camera"
+        )
+
+
+def _coverage(alpha: Alpha, faces: Sequence[Face], shape: tuple[int, ...]) -> float:
+    """Return the mean alpha in the boxes of the faces, 0..1; 1 without faces."""
+    if not faces:
+        return 1.0
+    rows, columns = alpha.shape[0] / shape[0], alpha.shape[1] / shape[1]
+    shares = []
+    for face in faces:
+        left, top, right, bottom = face.box
+        inside = alpha[
+            max(0, math.floor(top * rows)) : max(0, math.ceil(bottom * rows)),
+            max(0, math.floor(left * columns)) : max(0, math.ceil(right * columns)),
+        ]
+        shares.append(float(inside.mean()) if inside.size else 0.0)
+    if max(shares) < _LEAST_COVERAGE:
+        raise SubjectError(
+            "what stands out in the photo is not the face in it; step before a calm background"
+        )
+    return sum(shares) / len(shares)
+
+
+def _to_matte(alpha: Alpha, shape: tuple[int, ...], pipe: Pipe) -> Matte:
+    height, width = shape[:2]
+    if not pipe.min_max:
+        # Truncated, as in the authors' code, and so is the stretched one below.
+        return resample((alpha * 255).astype(np.uint8), height, width, pipe.resize_back)
+    full = resample(alpha, height, width, pipe.resize_back)
+    low, high = full.min(), full.max()
+    full = (full - low) / max(high - low, np.float32(_LEAST_CONTRAST))
+    return np.asarray(full * 255, np.uint8)

@@ -1,0 +1,93 @@
+"""BargainNet's harmony score: how near the light and colour of two regions are.
+
+W. Cong et al., "BargainNet: Background-Guided Domain Translation for Image Harmonization",
+ICME 2021. A network sums up the foreground and the background in a code each; the score is
+``exp(-0.04212 * distance)``. Codes depend on the foreground's area too, so that scores compare
+within one slot, before and after or between strengths, and not across artworks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vivant.backends import Closing, Engine
+from vivant.backends.onnxruntime import OnnxRuntimeEngine
+from vivant.errors import ImageError
+from vivant.resampling import resample
+from vivant.roles import Image, Matte
+from vivant.store import EngineStore
+
+_SIDE = 256  # of what the network was trained on, whatever the picture's aspect
+_RESIZE = "bilinear-antialiased"
+_LEAST_PIXELS = 16  # of _SIDE squared: a region of fewer has no code to speak of
+
+
+class BargainNetScorer(Closing):
+    """Satisfies ``vivant.roles.Scorer``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, store: EngineStore, *, threads: int | None = None) -> BargainNetScorer:
+        """Open the engine ``bargainnet`` of ``store``.
+
+        Args:
+            store: where it is looked for.
+            threads: for ONNX Runtime; all usable cores unless told otherwise.
+
+        Raises:
+            EngineError: the engine is missing, altered, untrained or cannot be opened.
+            BackendError: ONNX Runtime is not installed.
+        """
+        folder = store.engine("bargainnet")
+        return cls(OnnxRuntimeEngine(folder.read("model"), str(folder.path), threads=threads))
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+    def score(self, composites: Sequence[Image], masks: Sequence[Matte]) -> tuple[float, ...]:
+        """Return one score per composite, 0 .. 1 (the regions' codes are the same), in one run.
+
+        Args:
+            composites: uint8 [H,W,3] RGB, of any sizes.
+            masks: uint8 [H,W], each of its composite's size.
+
+        Raises:
+            ImageError: a mask is not of its composite's size, marks no foreground, or leaves
+                no background: the network would still return a number.
+        """
+        if not composites:
+            return ()
+        for composite, mask in zip(composites, masks, strict=True):
+            _check_sizes(composite, mask)
+        # The candidates of one slot share their mask.
+        regions = {id(mask): _regions(mask) for mask in masks}
+        inputs = {
+            "image": np.stack([resample(image, _SIDE, _SIDE, _RESIZE) for image in composites]),
+            "foreground": np.stack([regions[id(mask)][0] for mask in masks]),
+            "background": np.stack([regions[id(mask)][1] for mask in masks]),
+        }
+        return tuple(self._engine.run(inputs)["score"].tolist())
+
+
+def _check_sizes(composite: Image, mask: Matte) -> None:
+    if composite.shape[:2] != mask.shape:
+        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (mask, composite)]
+        raise ImageError("mask: {} for a picture of {}; resize the mask".format(*sizes))
+
+
+def _regions(mask: Matte) -> tuple[Matte, Matte]:
+    """Return the masks of foreground and background at the network's size.
+
+    Each is resized on its own, as its authors do.
+    """
+    foreground, background = (resample(part, _SIDE, _SIDE, _RESIZE) for part in (mask, 255 - mask))
+    if np.count_nonzero(foreground >= 128) < _LEAST_PIXELS:
+        raise ImageError("mask: marks no foreground; check the matte or enlarge the slot")
+    if np.count_nonzero(background >= 128) < _LEAST_PIXELS:
+        raise ImageError("mask: leaves no background to compare with; shrink the slot")
+    return foreground, background
