@@ -63,22 +63,24 @@ def from_file(model: Model, path: Path) -> Origin:
 def fetched(model: Model) -> Origin:
     """Return the published weights that ``vivant fetch`` has put on this machine.
 
-    Raises ``ModelError``, which names the command, where they are not here or were altered.
+    Raises ``ModelError`` where they are not here (it names the command), were altered, or their
+    licence was not accepted.
     """
-    from vivant_export.weights import find_weights, sha256_of
+    from vivant_export.weights import fetch, read_receipt, weights_path
 
-    path = find_weights(model)
-    if path is None:
+    if weights_path(model) is None:
         accept = "" if model.licence.commercial else " --accept-license"
         raise ModelError(
             f"{model.name}: its weights are not here; run 'vivant fetch {model.name}{accept}', "
             "or name a file with --weights"
         )
-    digest = sha256_of(path)
-    return Origin(
-        Weights("official", path.name, model.licence.name, {path.name: digest}),
-        lambda _: _read(path),
+    path = fetch(model, offline=True)
+    receipt = read_receipt(model)
+    assert receipt is not None  # noqa: S101 - fetching has written one
+    weights = Weights(
+        "official", receipt.source, model.licence.name, {receipt.file: receipt.sha256}
     )
+    return Origin(weights, lambda _: _read(path))
 
 
 def _read(path: Path) -> State:

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto
 
 from vivant.errors import ModelError
 from vivant_export.precision.graphs import CONTRACTIONS, coordinates, leading_to
 
 Scheme = Literal["cpu", "tensorrt"]
 """``cpu``: what ONNX Runtime and OpenVINO compute fastest. Activations are uint8 with a zero point,
-biases int32, and what stands between convolutions stays in eight bits. Processors without VNNI
-saturate sums of such products.
+biases int32, and what stands between two convolutions stays in eight bits. (x86 without VNNI adds
+such products in 16 bits and clips them.)
 
-``tensorrt``: the only one that TensorRT parses. Activations are int8 around zero, biases FP32;
-only what goes into a convolution or linear layer is quantised."""
+``tensorrt``: what TensorRT parses. Activations are int8 around zero, biases FP32; only what goes
+into a convolution or linear layer is quantised."""
 
-_TENSORRT_OPSET = 19
-"""The first whose Q/DQ nodes have FP16 scales, so that ``to_fp16`` can take what is left."""
-
-_PASSING = frozenset({"Add", "Clip", "Concat", "MaxPool", "Relu", "Resize"})
+_BETWEEN = frozenset({"Add", "Clip", "Concat", "MaxPool", "Relu", "Resize"})
 """What ONNX Runtime computes in eight bits, or hands on in them."""
+
+_TENSORRT_OPSET = 19  # the first whose Q/DQ nodes may have FP16 around them
 
 
 def to_int8(
@@ -40,33 +37,103 @@ def to_int8(
 
     Args:
         model: FP32, as ``to_onnx`` returns it.
-        batches: inputs by name, a run each: the ranges of all activations, least to largest, are
-            taken from them.
+        batches: the inputs of a run each, by name: what values each activation has in these runs
+            is what it can have afterwards.
         scheme: who is to compute it.
 
     Raises:
-        ModelError: there is nothing to quantise, or nothing to take ranges from.
+        ModelError: there is nothing to quantise, or nothing to calibrate with.
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
     names = [model.graph.node[index].name for index in sorted(_int8_nodes(model, scheme))]
     if not names:
         raise ModelError("INT8: the graph has no convolution or linear layer; choose fp16 or fp32")
-    options, activation = _CPU, QuantType.QUInt8
-    if scheme == "tensorrt":
-        options, activation = _TENSORRT, QuantType.QInt8
     with tempfile.TemporaryDirectory(prefix="vivant-int8-") as folder:
-        path = Path(folder) / "int8.onnx"
-        quantize_static(
-            model,
-            path,
-            _Reader(batches),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=sorted(CONTRACTIONS | _PASSING),
-            nodes_to_quantize=names,
-            per_channel=True,
-            activation_type=activation,
-            weight_type=QuantType.QInt8,
-            extra_options=options,
-        )
-        return onnx.load(path)
+        full, quantised = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
+        _save_prepared(model, full)
+        _quantise(full, quantised, _Reader(batches), names, scheme)
+        result = onnx.load(quantised)
+    if scheme == "tensorrt":
+        for opset in result.opset_import:
+            opset.version = max(opset.version, _TENSORRT_OPSET)
+    return result
+
+
+class _Reader:
+    """Batches as ONNX Runtime's calibration asks for them."""
+
+    def __init__(self, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+        self._batches: Iterator[Mapping[str, NDArray[Any]]] = iter(batches)
+        self._read = 0
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        """Return the next batch, or None after the last."""
+        batch = next(self._batches, None)
+        if batch is None and not self._read:
+            raise ModelError("INT8: no pictures to calibrate with; name a folder of photos")
+        self._read += 1
+        return None if batch is None else dict(batch)
+
+
+def _quantise(
+    full: Path, quantised: Path, reader: _Reader, names: list[str], scheme: Scheme
+) -> None:
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    on_cpu = scheme == "cpu"
+    options = {
+        "ActivationSymmetric": not on_cpu,
+        "WeightSymmetric": True,
+        "QuantizeBias": on_cpu,
+        # A convolution must have an eight-bit result to be one operation on a CPU. Linear layers
+        # need not, and what follows them in a transformer wants its digits.
+        "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]
+        if on_cpu
+        else sorted(CONTRACTIONS),
+    }
+    quantize_static(
+        full,
+        quantised,
+        reader,
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=sorted(CONTRACTIONS | _BETWEEN),
+        nodes_to_quantize=names,
+        per_channel=True,
+        activation_type=QuantType.QUInt8 if on_cpu else QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        extra_options=options,
+    )
+
+
+def _int8_nodes(model: onnx.ModelProto, scheme: Scheme) -> set[int]:
+    """Return the indices of the nodes to quantise."""
+    nodes = model.graph.node
+    weights = {tensor.name for tensor in model.graph.initializer}
+    outputs = [output.name for output in model.graph.output]
+    full = leading_to(nodes, [*coordinates(nodes), *outputs])
+    chosen: set[int] = set()
+    bytes_out: set[str] = set()  # tensors that are quantised where they are made
+    for index, node in enumerate(nodes):
+        if index in full:
+            continue
+        if node.op_type in CONTRACTIONS and node.input[1] in weights:
+            chosen.add(index)
+            if node.op_type.startswith("Conv"):
+                bytes_out.update(node.output)
+        elif scheme == "cpu" and node.op_type in _BETWEEN and _all_in(node, bytes_out, weights):
+            chosen.add(index)
+            bytes_out.update(node.output)
+    return chosen
+
+
+def _all_in(node: onnx.NodeProto, tensors: set[str], weights: set[str]) -> bool:
+    """Return whether all that a node reads is in ``tensors``, sizes and limits aside."""
+    read = node.input[:1] if node.op_type in ("Clip", "Resize") else node.input
+    return not weights.intersection(read) and tensors.issuperset(read)
+
+
+def _save_prepared(model: onnx.ModelProto, path: Path) -> None:
+    """Write ``model`` with the note that keeps ONNX Runtime from advising to simplify it first."""
+    noted = onnx.ModelProto()
+    noted.CopyFrom(model)
+    onnx.helper.set_model_props(noted, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    onnx.save(noted, path)
