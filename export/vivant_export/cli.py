@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from vivant.errors import ModelError
@@ -53,12 +54,12 @@ def export_model(
     if model.architecture == "mtcnn":
         with step("build and verify"):
             return mtcnn.export(store, source)
-    from vivant_export import exporter
-
+    exporter = _exporter(name)
     side = size or model.size
     assert side is not None  # noqa: S101 - true of every model but MTCNN
     choice = exporter.Choice(model, precision, side, target, calibration)
-    return exporter.export(choice, source, store, step)
+    folder: EngineFolder = exporter.export(choice, source, store, step)
+    return folder
 
 
 def verify_engine(
@@ -81,10 +82,20 @@ def verify_engine(
     if model.architecture == "mtcnn":
         with step("verify"):
             return mtcnn.check(folder, source)
-    from vivant_export import exporter
-
+    exporter = _exporter(model.name)
     choice = exporter.Choice(model, manifest.precision, int(manifest.preprocessing["size"]))
-    return exporter.check(choice, source, folder, step)
+    parity: Mapping[str, float] = exporter.check(choice, source, folder, step)
+    return parity
+
+
+def _exporter(model: str) -> ModuleType:
+    try:
+        from vivant_export import exporter
+    except ImportError as error:
+        raise ModelError(
+            f"{model}: its export needs '{error.name}'; run pip install 'vivant[export]'"
+        ) from error
+    return exporter
 
 
 def _origin(model: Model, weights: Path | None, seed: int | None) -> Origin:

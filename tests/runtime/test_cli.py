@@ -300,7 +300,7 @@ class TestOthers:
         assert (tmp_path / "engines" / "mtcnn" / "fp32" / "manifest.json").exists()
         status, _, err = vivant("export", "nothing", "--store", tmp_path / "engines")
         assert status == 1
-        assert "no exporter" in one_line(err)
+        assert "model 'nothing': unknown; there are mtcnn" in one_line(err)
 
 
 class TestProcess:

@@ -124,7 +124,8 @@ class Decoder(nn.Module):
     def _weighted(self, x: Tensor, level: int) -> Tensor:
         """Weight ``x`` by the attention that was trained on the picture's gradients."""
         gradients = self.get_submodule(f"gdt_convs_{level}")(x)
-        return x * self.get_submodule(f"gdt_convs_attn_{level}")(gradients).sigmoid()
+        weighted: Tensor = x * self.get_submodule(f"gdt_convs_attn_{level}")(gradients).sigmoid()
+        return weighted
 
 
 class DecoderBlock(nn.Module):

@@ -4,8 +4,8 @@ Each place of the output reads its kernel's taps at learned, fractional offsets,
 scales each by a learned modulation. Outside the map everything is zero: a tap between the border
 and the nothing beyond fades linearly, as in ``torchvision.ops.deform_conv2d``.
 
-In eager mode it is computed with ``grid_sample``. ONNX has two spellings of it, and no engine
-reads both well (``set_export_form``).
+In eager mode it is computed with ``grid_sample``. For ONNX there are two ways to write it, and no
+one of them suits every engine (``set_export_form``).
 """
 
 from __future__ import annotations
@@ -43,56 +43,14 @@ class DeformableConv2d(nn.Module):
         self.offset_conv = nn.Conv2d(channels, 2 * kernel**2, kernel, padding=same)
         self.modulator_conv = nn.Conv2d(channels, kernel**2, kernel, padding=same)
         self.regular_conv = nn.Conv2d(channels, out_channels, kernel, padding=same, bias=False)
-        self.taps = Taps(kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``x``, float [N,C,H,W], to [N,out_channels,H,W]."""
+        native = self.form == "native" and torch.compiler.is_exporting()
+        convolve = _onnx_deform_conv2d if native else deform_conv2d
         offset = self.offset_conv(x)
         modulation = 2 * torch.sigmoid(self.modulator_conv(x))
-        weight, bias = self.regular_conv.weight, self.regular_conv.bias
-        if self.form == "native" and torch.compiler.is_exporting():
-            return _onnx_deform_conv2d(x, offset, modulation, weight, bias)
-        size = self.taps.kernel
-        factors = modulation.unflatten(1, (size, size)).permute(0, 3, 1, 4, 2)
-        read = self.taps(x, offset) * factors.flatten(3).flatten(1, 2)[:, None]
-        return F.conv2d(read, weight, bias, stride=size)
-
-
-class Taps(nn.Module):
-    """What the taps of a deformable kernel read.
-
-    It has no weights. It is a module so that a conversion to FP16 can leave it alone: half
-    precision knows places beyond 128 pixels to an eighth of a pixel only.
-    """
-
-    def __init__(self, kernel: int) -> None:
-        super().__init__()
-        self.kernel = kernel
-
-    def forward(self, x: Tensor, offset: Tensor) -> Tensor:
-        """Read ``x`` at displaced places.
-
-        Args:
-            x: float [N,C,H,W].
-            offset: float [N,2*K*K,H,W], pixels: per tap, in reading order, its dy, then its dx.
-
-        Returns:
-            float [N,C,H*K,W*K]: at each place of the map a square of its taps, so that a
-            convolution of stride K, without padding, finishes what a deformable one does.
-        """
-        height, width = x.shape[2:]
-        shift = offset.unflatten(1, (self.kernel, self.kernel, 2)).permute(3, 0, 4, 1, 5, 2)
-        # grid_sample counts from -1 to 1, edge to edge: (2 * place + 1) / length - 1.
-        y = shift[0] * (2 / height) + self._places(height, x)[:, :, None, None]
-        x_ = shift[1] * (2 / width) + self._places(width, x)
-        grid = torch.stack((x_, y), dim=-1).flatten(3, 4).flatten(1, 2)
-        return F.grid_sample(x, grid, align_corners=False)
-
-    def _places(self, length: int, like: Tensor) -> Tensor:
-        """Return where the taps lie along an axis when nothing displaces them: [length,K]."""
-        place = torch.arange(length, device=like.device)[:, None]
-        tap = torch.arange(self.kernel, device=like.device) - self.kernel // 2
-        return ((2 * (place + tap) + 1) / length - 1).to(like.dtype)
+        return convolve(x, offset, modulation, self.regular_conv.weight, self.regular_conv.bias)
 
 
 def set_export_form(network: nn.Module, form: Form) -> None:
@@ -105,13 +63,45 @@ def set_export_form(network: nn.Module, form: Form) -> None:
             module.form = form
 
 
-def fp32_submodules(network: nn.Module) -> tuple[str, ...]:
-    """Return the paths of what must stay FP32 in an FP16 engine: whatever computes places."""
-    return tuple(
-        f"{path}.taps" if module.form == "grid-sample" else path
-        for path, module in network.named_modules()
-        if isinstance(module, DeformableConv2d)
-    )
+def deform_conv2d(
+    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor:
+    """Convolve with displaced, weighted taps: stride 1, one group, size kept.
+
+    Args:
+        x: float [N,C,H,W].
+        offset: float [N,2*K*K,H,W], pixels: per tap, in reading order, its dy, then its dx.
+        modulation: float [N,K*K,H,W], the factor of each tap.
+        weight: float [O,C,K,K], K odd.
+        bias: float [O], or None.
+
+    Returns:
+        float [N,O,H,W].
+    """
+    size = weight.shape[-1]
+    batch, _, height, width = x.shape
+    # Each place becomes a square of its taps; a convolution of stride K adds the squares up.
+    factors = modulation.reshape(batch, size, size, height, width).permute(0, 3, 1, 4, 2)
+    factors = factors.reshape(batch, 1, height * size, width * size)
+    return F.conv2d(_read_taps(x, offset, size) * factors, weight, bias, stride=size)
+
+
+def _read_taps(x: Tensor, offset: Tensor, size: int) -> Tensor:
+    """Return what the taps read, each place a square of them: [N,C,H*K,W*K]."""
+    batch, _, height, width = x.shape
+    shift = offset.reshape(batch, size, size, 2, height, width).permute(3, 0, 4, 1, 5, 2)
+    # grid_sample counts from -1 to 1, edge to edge: (2 * place + 1) / length - 1.
+    down = shift[0] * (2 / height) + _places(height, size, x)[:, :, None, None]
+    right = shift[1] * (2 / width) + _places(width, size, x)
+    grid = torch.stack((right, down), dim=-1).reshape(batch, height * size, width * size, 2)
+    return F.grid_sample(x, grid, align_corners=False)
+
+
+def _places(length: int, size: int, like: Tensor) -> Tensor:
+    """Return where taps lie along an axis when nothing displaces them, -1..1: [length,K]."""
+    place = torch.arange(length, device=like.device)[:, None]
+    tap = torch.arange(size, device=like.device) - size // 2
+    return ((2 * (place + tap) + 1) / length - 1).to(like.dtype)
 
 
 def _onnx_deform_conv2d(

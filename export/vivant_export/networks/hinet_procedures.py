@@ -77,7 +77,8 @@ class Patch:
     def window(self, level: int) -> tuple[slice, slice]:
         """Return the patch's rows and columns in a level of the picture.
 
-        The start is truncated, so it can be a pixel less than ``top >> level``, even on level 0.
+        Its start is the patch's share of the way that it can move, truncated: half and quarter
+        level can begin a pixel earlier than half and a quarter of ``top`` and ``left``.
         """
         return (
             self._span(self.top, self.height, level),
@@ -155,8 +156,8 @@ def network_input(composite: Image, mask: Matte) -> tuple[Tensor, Tensor]:
         mask: uint8 [H,W]; resized as float32, likewise.
     """
     small = cv2.resize(composite, (BASE, BASE), interpolation=cv2.INTER_LINEAR)
-    weight = mask.astype(np.float32) / 255
-    return _image(small), _mask(cv2.resize(weight, (BASE, BASE), interpolation=cv2.INTER_LINEAR))
+    share = cv2.resize(_share(mask), (BASE, BASE), interpolation=cv2.INTER_LINEAR)
+    return _image(np.asarray(small, np.uint8)), _mask(np.asarray(share, np.float32))
 
 
 def decode_patch(
@@ -181,9 +182,9 @@ def decode_patch(
         x = decoder.level_inputs(coordinates, image, mask, below)
         levels.append(run(cells.layers(cells(features)), x, coordinates, patch))
     colours = decoder.appearance_mlps.layers(encoded.appearance_params)
-    rgb = run_colours(colours, levels[-1].flatten(1, 2)).unflatten(1, levels[-1].shape[1:3])
     quarter, half, full = levels
-    return Decoded((quarter, half, full), rgb.permute(0, 3, 1, 2))
+    rgb = run_colours(colours, full.flatten(1, 2))
+    return Decoded((quarter, half, full), rgb.reshape(*full.shape[:3], 3).permute(0, 3, 1, 2))
 
 
 def _harmonize(
@@ -192,13 +193,14 @@ def _harmonize(
     small_image, small_mask = network_input(composite, mask)
     prediction = np.empty(composite.shape, np.float32)
     result = np.empty_like(composite)
-    for patch in _patches(*mask.shape, size):
+    height, width = mask.shape
+    for patch in _patches(height, width, size):
         encoded = network.encode(small_image, small_mask)
         window = patch.window(0)
         image = _image(composite[window])
-        weight = _mask(mask[window].astype(np.float32) / 255)
-        rgb = decode_patch(network, encoded, image, weight, patch, run).rgb
-        joined = torch.where(weight > FOREGROUND / 255, rgb, image)
+        share = _mask(_share(mask[window]))
+        rgb = decode_patch(network, encoded, image, share, patch, run).rgb
+        joined = torch.where(share > FOREGROUND / 255, rgb, image)
         levels = ((joined * 0.5 + 0.5) * 255).clamp(0, 255)
         place = np.s_[patch.top : patch.top + size, patch.left : patch.left + size]
         prediction[place] = rgb[0].permute(1, 2, 0).numpy()
@@ -216,16 +218,17 @@ def _patches(height: int, width: int, size: int) -> Iterator[Patch]:
 def _run_blocks(layers: list[Layer], x: Tensor, _coordinates: Tensor, patch: Patch) -> Tensor:
     """Run each cell's MLP on the block of positions that it covers."""
     grid = layers[0].weight.shape[1]
-    rows = slice(patch.top * grid // patch.height, (patch.top + patch.size) * grid // patch.height)
-    columns = slice(
-        patch.left * grid // patch.width, (patch.left + patch.size) * grid // patch.width
+    rows, columns = (
+        slice(start * grid // patch.height, (start + patch.size) * grid // patch.height)
+        for start in (patch.top, patch.left)
     )
     own = [Layer(weight[:, rows, columns], bias[:, rows, columns]) for weight, bias in layers]
     cells = rows.stop - rows.start
-    block = x.shape[1] // cells
-    x = x.unflatten(2, (cells, block)).unflatten(1, (cells, block)).transpose(2, 3)
-    y = run_cells(own, x.flatten(3, 4)).unflatten(3, (block, block)).transpose(2, 3)
-    return y.flatten(3, 4).flatten(1, 2)
+    side = x.shape[1]
+    block = side // cells
+    x = x.reshape(1, cells, block, cells, block, -1).transpose(2, 3)
+    y = run_cells(own, x.reshape(1, cells, cells, block * block, -1))
+    return y.reshape(1, cells, cells, block, block, -1).transpose(2, 3).reshape(1, side, side, -1)
 
 
 def _run_pixels(layers: list[Layer], x: Tensor, coordinates: Tensor, _patch: Patch) -> Tensor:
@@ -245,7 +248,7 @@ def _nearest(cells: Tensor, coordinates: Tensor) -> Tensor:
         padding_mode="border",
         align_corners=False,
     )
-    return taken.permute(0, 2, 3, 1).unflatten(3, cells.shape[3:])
+    return taken.permute(0, 2, 3, 1).reshape(*coordinates.shape[:3], *cells.shape[3:])
 
 
 def _image(picture: Image) -> Tensor:
@@ -253,10 +256,16 @@ def _image(picture: Image) -> Tensor:
     return (torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5
 
 
-def _mask(weight: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(weight)[None, None]
+def _mask(share: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(share)[None, None]
+
+
+def _share(mask: Matte) -> NDArray[np.float32]:
+    return np.divide(mask, 255, dtype=np.float32)
 
 
 def _axis(length: int) -> NDArray[np.float32]:
     """Return the coordinates along a side, -1..1, in single precision like the authors'."""
-    return (np.arange(length, dtype=np.float32) / np.float32(length - 1) - np.float32(0.5)) * 2
+    places = np.arange(length, dtype=np.float32) / np.float32(length - 1)
+    axis: NDArray[np.float32] = (places - np.float32(0.5)) * np.float32(2)
+    return axis

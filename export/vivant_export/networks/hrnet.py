@@ -164,7 +164,7 @@ class ObjectContext(nn.Module):
         key = block["f_object"](objects).flatten(2)
         value = block["f_down"](objects).flatten(2).transpose(1, 2)
         attention = torch.softmax(OCR_KEYS**-0.5 * (query @ key), dim=-1)
-        context = (attention @ value).transpose(1, 2).unflatten(2, x.shape[2:])
+        context = (attention @ value).transpose(1, 2).reshape(x.shape[0], OCR_KEYS, *x.shape[2:])
         joined: Tensor = self.conv_bn_dropout(torch.cat([block["f_up"](context), x], dim=1))
         return joined
 

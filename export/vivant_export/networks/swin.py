@@ -64,9 +64,8 @@ class Swin(nn.Module):
         x = self.patch_embed(image)
         maps = []
         for stage, layer in enumerate(self.layers):
-            x = layer(x)
-            maps.append(self.get_submodule(f"norm{stage}")(x).permute(0, 3, 1, 2))
-            x = layer.downsample(x)
+            full, x = layer(x)
+            maps.append(self.get_submodule(f"norm{stage}")(full).permute(0, 3, 1, 2))
         return maps
 
 
@@ -114,14 +113,15 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, window) for _ in range(depth))
         self.downsample = PatchMerging(width) if downsample else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform ``x``, [N,H,W,C], at its size."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Transform ``x``, [N,H,W,C]; return the result at this size and for the next stage."""
         plain = Windows.of(x, self.window, shift=0)
         shifted = Windows.of(x, self.window, shift=self.window // 2)
         tokens = x.flatten(1, 2)
         for index, block in enumerate(self.blocks):
             tokens = block(tokens, shifted if index % 2 else plain)
-        return tokens.reshape(x.shape)
+        x = tokens.reshape(x.shape)
+        return x, self.downsample(x)
 
 
 class Block(nn.Module):
@@ -138,7 +138,8 @@ class Block(nn.Module):
         """Transform ``tokens``, [N,H*W,C]."""
         attended = self.attn(windows.cut(self.norm1(tokens)), windows.mask)
         tokens = tokens + windows.join(attended, len(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
+        transformed: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return transformed
 
 
 class Mlp(nn.Module):
@@ -259,7 +260,7 @@ def _cut(plane: NDArray[np.int64], window: int) -> NDArray[np.int64]:
     """Return the values of ``plane`` window by window, each in reading order."""
     rows, columns = plane.shape
     tiles = plane.reshape(rows // window, window, columns // window, window)
-    return tiles.transpose(0, 2, 1, 3).ravel()
+    return np.ravel(tiles.transpose(0, 2, 1, 3))
 
 
 def _relative_position_index(window: int) -> Tensor:

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from vivant.errors import ModelError
-from vivant_export.precision.graphs import CONTRACTIONS, coordinates, leading_to
+from vivant_export.precision.graphs import CONTRACTIONS, coordinates, leading_to, with_graph
 
 Scheme = Literal["cpu", "tensorrt"]
 """``cpu``: what ONNX Runtime and OpenVINO compute fastest. Activations are uint8 with a zero point,
@@ -44,12 +46,13 @@ def to_int8(
     Raises:
         ModelError: there is nothing to quantise, or nothing to calibrate with.
     """
+    model = _prepared(model)
     names = [model.graph.node[index].name for index in sorted(_int8_nodes(model, scheme))]
     if not names:
         raise ModelError("INT8: the graph has no convolution or linear layer; choose fp16 or fp32")
     with tempfile.TemporaryDirectory(prefix="vivant-int8-") as folder:
         full, quantised = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
-        _save_prepared(model, full)
+        onnx.save(model, full)
         _quantise(full, quantised, _Reader(batches), names, scheme)
         result = onnx.load(quantised)
     if scheme == "tensorrt":
@@ -84,11 +87,8 @@ def _quantise(
         "ActivationSymmetric": not on_cpu,
         "WeightSymmetric": True,
         "QuantizeBias": on_cpu,
-        # A convolution must have an eight-bit result to be one operation on a CPU. Linear layers
-        # need not, and what follows them in a transformer wants its digits.
-        "OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]
-        if on_cpu
-        else sorted(CONTRACTIONS),
+        # Only with an eight-bit result is a layer one eight-bit operation in ONNX Runtime.
+        "OpTypesToExcludeOutputQuantization": [] if on_cpu else sorted(CONTRACTIONS),
     }
     quantize_static(
         full,
@@ -117,11 +117,11 @@ def _int8_nodes(model: onnx.ModelProto, scheme: Scheme) -> set[int]:
             continue
         if node.op_type in CONTRACTIONS and node.input[1] in weights:
             chosen.add(index)
-            if node.op_type.startswith("Conv"):
-                bytes_out.update(node.output)
         elif scheme == "cpu" and node.op_type in _BETWEEN and _all_in(node, bytes_out, weights):
             chosen.add(index)
-            bytes_out.update(node.output)
+        else:
+            continue
+        bytes_out.update(node.output)
     return chosen
 
 
@@ -131,9 +131,23 @@ def _all_in(node: onnx.NodeProto, tensors: set[str], weights: set[str]) -> bool:
     return not weights.intersection(read) and tensors.issuperset(read)
 
 
-def _save_prepared(model: onnx.ModelProto, path: Path) -> None:
-    """Write ``model`` with the note that keeps ONNX Runtime from advising to simplify it first."""
-    noted = onnx.ModelProto()
-    noted.CopyFrom(model)
-    onnx.helper.set_model_props(noted, {"onnx.quant.pre_process": "onnxruntime.quant"})
-    onnx.save(noted, path)
+def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return ``model`` as ONNX Runtime's quantiser wants it.
+
+    The exporter transposes the weight of every linear layer at run time; only what is a constant
+    can be quantised per channel. The note keeps the quantiser from advising to simplify.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Transpose" and node.input[0] in weights:
+            order = onnx.helper.get_node_attr_value(node, "perm")
+            values = numpy_helper.to_array(weights[node.input[0]]).transpose(order)
+            name = node.output[0]
+            weights[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        else:
+            nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    prepared = with_graph(model, nodes, (weights[name] for name in weights if name in used))
+    onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    return prepared

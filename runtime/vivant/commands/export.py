@@ -105,8 +105,8 @@ def _exporter() -> ModuleType:
         from vivant_export import cli
     except ImportError as error:
         raise ModelError(
-            f"exporting needs '{error.name}'; run pip install 'vivant[mtcnn]' for MTCNN, "
-            "'vivant[export]' for every model"
+            f"exporting needs '{error.name}'; run pip install 'vivant[export]' "
+            "('vivant[mtcnn]' is enough for MTCNN)"
         ) from error
     return cli
 

@@ -1,0 +1,355 @@
+"""The geometry of INR-Harmonization: which position of a picture meets which numbers.
+
+**Cells.** The encoder lays a grid of 64x64 cells over the whole picture, whatever its shape, and
+gives each cell a small MLP of its own. A pixel runs through the MLP of the cell that it lies in.
+
+**Levels.** That happens on three sizes of the picture, each with its own grid: the *quarter*
+size (16x16 cells), the *half* size (32x32) and the *full* size (64x64). A pixel of a level is
+called a position, and a cell covers about as many positions on each level.
+
+**Patches.** The published procedures cut the picture into square patches and run the three levels
+on each alone (``Layout``). They do it in two ways. *Square* takes square pictures and patches of
+whole cells. *Arbitrary* takes any picture, and a position belongs to the cell whose centre is
+nearest; its patches cut through cells.
+
+**What an MLP is given at a position** comes from four places:
+
+- *The position itself*: y and x in -1..1 over the whole picture, and 32 sines of a learnt linear
+  function of them.
+- *A learnt table* of 256x256 entries, which is stretched over the picture and sampled
+  bilinearly. But where a patch has exactly 65,536 positions on a level, position p gets entry p.
+- *The picture*: R, G, B and mask.
+- *The level below* (none for the quarter level): its 32 channels, enlarged bilinearly to this
+  level's size. The network was trained with the channels of [32,S,S] read as though they were
+  [S,S,32], so position p gets the numbers 32p .. 32p+31 of that memory: a piece of one row of
+  one channel. Every position of a patch therefore depends on the whole level below, whereas the
+  full level can be had for any of its positions alone.
+
+**Axes.** All this is separable, so that small tables for y and for x say everything (``Axis``).
+The first two inputs change slowly within a cell, or linearly between entries of the table, and
+enter the first layer linearly. So the layer is evaluated at a few *nodes* of a cell, a product
+grid, and interpolated: polynomially between Chebyshev nodes for the sines, with hats (linear
+splines) between the entries of the table. Both are small matrices. With as many nodes as
+``nodes_needed`` tells, the polynomials are exact to the rounding of float32.
+
+**Tiles.** A level is computed tile by tile (``Tile``): one row of cells high, some cells wide,
+so that what is computed at a time stays small, however large the picture. Only the tiles that
+hold wanted positions are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+TABLE = 256
+"""Entries on a side of the learnt table."""
+
+CHANNELS = 32
+"""Numbers that a position hands to the next level."""
+
+MULTIPLE = 256
+"""Of which the sides of a picture for the square procedure are multiples."""
+
+_Ints: TypeAlias = NDArray[np.int32]
+_Floats: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A size of the picture: ``shrink`` pixels on a side of a position, ``grid`` cells."""
+
+    name: str
+    shrink: int
+    grid: int
+
+
+QUARTER, HALF, FULL = LEVELS = (
+    Level("quarter", 4, 16),
+    Level("half", 2, 32),
+    Level("full", 1, 64),
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a picture of ``height`` x ``width`` pixels is cut into patches of ``size`` x ``size``.
+
+    ``blocks``: patches consist of whole cells, as in the square procedure; else each position
+    belongs to the cell with the nearest centre, as in the arbitrary one.
+    """
+
+    height: int
+    width: int
+    size: int
+    blocks: bool
+
+    @cached_property
+    def corners(self) -> tuple[tuple[int, int], ...]:
+        """Top and left of each patch, row by row; later ones lie over earlier ones."""
+        return tuple(
+            (min(top, self.height - self.size), min(left, self.width - self.size))
+            for top in range(0, self.height, self.size)
+            for left in range(0, self.width, self.size)
+        )
+
+    def axes(self, level: Level, corner: tuple[int, int], nodes: int) -> tuple[Axis, Axis]:
+        """Return the tables for y and x of the patch at ``corner``; see ``Axis``."""
+        y, x = (
+            _axis(level, length, start, self.size, self.blocks, nodes)
+            for length, start in zip((self.height, self.width), corner, strict=True)
+        )
+        return y, x
+
+
+def square_layout(side: int, size: int) -> Layout:
+    """Return the layout of the square procedure; ``size`` is a multiple of ``side / 16``."""
+    return Layout(side, side, size, blocks=True)
+
+
+def arbitrary_layout(height: int, width: int, split: int = 4) -> Layout:
+    """Return the layout of the arbitrary procedure: ``split`` patches along the shorter side."""
+    side = min(height, width) // split
+    return Layout(height, width, side + -side % 4, blocks=False)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The tables of one axis of a patch at a level, for each of its C cells.
+
+    Positions count from the patch's first. A cell has K of them at most; one with fewer repeats
+    its last, so that arrays are rectangular.
+
+    Attributes:
+        first: its first position; C+1 numbers, the last is the patch's size.
+        cells: int32 [C], which of the grid it is.
+        pixels: int32 [C,K], its positions.
+        nodes: float32 [C,n], the coordinates -1..1 of its polynomial nodes.
+        node_basis: float32 [C,K,n], the weight of each node at each position.
+        table: int32 [C,t], the rows or columns of the learnt table around it.
+        table_basis: float32 [C,K,t], their weight at each position.
+    """
+
+    first: tuple[int, ...]
+    cells: _Ints
+    pixels: _Ints
+    nodes: _Floats
+    node_basis: _Floats
+    table: _Ints
+    table_basis: _Floats
+
+    @property
+    def size(self) -> int:
+        """How many positions there are."""
+        return self.first[-1]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Positions of a patch at a level: one row of cells, ``rows`` high, from ``start`` on.
+
+    The columns that are computed are ``columns``; ``window`` are those around them of which the
+    level's graph wants the picture and the level below, for these come in whole rows of memory.
+    """
+
+    y: Axis
+    x: Axis
+    row: int
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> slice:
+        """The positions on y."""
+        return slice(*self.y.first[self.row : self.row + 2])
+
+    @property
+    def columns(self) -> slice:
+        """The positions on x."""
+        return slice(self.x.first[self.start], self.x.first[self.stop])
+
+    @property
+    def window(self) -> slice:
+        """The positions on x that begin and end with a row of memory; see ``below``."""
+        unit = self.x.size // math.gcd(self.x.size, CHANNELS)
+        return slice(
+            self.columns.start // unit * unit,
+            min(-(-self.columns.stop // unit) * unit, self.x.size),
+        )
+
+    def tables(self) -> dict[str, NDArray[Any]]:
+        """Return the inputs of a level's graph that say where the tile is.
+
+        Rows of y, cells and columns of x: ``y_nodes`` [n], ``y_node_basis`` [rows,n], ``y_table``
+        [t], ``y_table_basis`` [rows,t], ``x_nodes`` [C,n] and so on; ``x_pixels`` int32 [C,K],
+        columns of the window; ``x_raster`` int32 [columns], where each column is in [C,K].
+        """
+        high = self.rows.stop - self.rows.start
+        cells = slice(self.start, self.stop)
+        first = np.array(self.x.first[self.start : self.stop + 1])
+        most = self.x.pixels.shape[1]
+        within = np.arange(self.columns.start, self.columns.stop)
+        cell = np.repeat(np.arange(len(first) - 1), np.diff(first))
+        return {
+            "y_nodes": self.y.nodes[self.row],
+            "y_node_basis": self.y.node_basis[self.row, :high],
+            "y_table": self.y.table[self.row],
+            "y_table_basis": self.y.table_basis[self.row, :high],
+            "x_nodes": self.x.nodes[cells],
+            "x_node_basis": self.x.node_basis[cells],
+            "x_table": self.x.table[cells],
+            "x_table_basis": self.x.table_basis[cells],
+            "x_pixels": self.x.pixels[cells] - np.int32(self.window.start),
+            "x_raster": (cell * most + within - first[cell]).astype(np.int32),
+        }
+
+    def below(self) -> dict[str, _Ints]:
+        """Return the rows of the level below that are enlarged for this tile.
+
+        The level below is [32,S/2,S/2], its rows counted through all channels. Enlarged twofold,
+        with pixel centres at half, row q lies at a quarter between two of them: ``near`` counts
+        3/4, ``far`` 1/4, and beyond a channel's border the border is repeated. Both are int32
+        [rows,m]: what the window's positions of one row of the tile are given are m rows.
+        """
+        side = self.x.size
+        start, stop = (CHANNELS * edge // side for edge in (self.window.start, self.window.stop))
+        rows = np.arange(self.rows.start, self.rows.stop)[:, np.newaxis]
+        channel, q = np.divmod(CHANNELS * rows + np.arange(start, stop), side)
+        half = side // 2
+        near = q // 2
+        far = np.clip(near + np.where(q % 2, 1, -1), 0, half - 1)
+        return {
+            "near": (channel * half + near).astype(np.int32),
+            "far": (channel * half + far).astype(np.int32),
+        }
+
+
+def tiles(y: Axis, x: Axis, wanted: NDArray[np.bool_] | None, area: int) -> Iterator[Tile]:
+    """Yield tiles of about ``area`` positions that cover a patch, or what is ``wanted`` of it.
+
+    Args:
+        y: tables of the patch's rows.
+        x: tables of its columns.
+        wanted: bool [S,S]; all positions where None.
+        area: the most positions of a tile; a single cell may have more.
+    """
+    across = max(1, area // (y.pixels.shape[1] * x.pixels.shape[1]))
+    for row in range(len(y.cells)):
+        needed = np.ones(len(x.cells), bool)
+        if wanted is not None:
+            columns = wanted[y.first[row] : y.first[row + 1]].any(axis=0)
+            needed = np.logical_or.reduceat(columns, x.first[:-1])
+        edges = np.flatnonzero(np.diff(needed, prepend=False, append=False))
+        for start, stop in edges.reshape(-1, 2).tolist():
+            parts = -(-(stop - start) // across)
+            bounds = [start + (stop - start) * part // parts for part in range(parts + 1)]
+            for begin, end in zip(bounds, bounds[1:]):
+                yield Tile(y, x, row, begin, end)
+
+
+def nodes_needed(frequency: float, grid: int, accuracy: float = 1e-7) -> int:
+    """Return how many Chebyshev nodes give a sine within a cell to ``accuracy``.
+
+    The error of interpolating sin(frequency * c) at n nodes over a stretch of half-width h is at
+    most (frequency * h)**n / (n! * 2**(n-1)).
+
+    Args:
+        frequency: the largest factor of a coordinate inside the sines.
+        grid: cells on an axis, each 2 / grid of a coordinate wide; a position more is allowed for.
+        accuracy: the largest error wanted.
+    """
+    phase = frequency * 1.25 / grid
+    nodes = 2
+    while phase**nodes / (math.factorial(nodes) * 2 ** (nodes - 1)) > accuracy:
+        nodes += 1
+    return nodes
+
+
+@lru_cache(maxsize=256)
+def _axis(level: Level, length: int, start: int, size: int, blocks: bool, nodes: int) -> Axis:
+    """Return the tables of a patch of ``size`` pixels from ``start`` of ``length`` pixels on."""
+    begin = crop_start(length, start, size, level.shrink)
+    positions = size // level.shrink
+    coordinates = _coordinates(length // level.shrink)[begin : begin + positions]
+    if blocks:
+        each = length // level.shrink // level.grid
+        cell = start * level.grid // length + np.arange(positions) // each
+    else:
+        cell = _nearest_cells(coordinates, level.grid)
+    starts = np.flatnonzero(np.diff(cell, prepend=-1))
+    first = np.append(starts, positions)
+    most = int(np.diff(first).max())
+    pixels = np.minimum(starts[:, None] + np.arange(most), first[1:, None] - 1)
+    node, node_basis = _polynomials(coordinates[pixels].astype(np.float64), nodes)
+    table, table_basis = (
+        (pixels, np.broadcast_to(np.eye(most), (len(starts), most, most)))
+        if positions**2 == TABLE**2
+        else _hats(coordinates[pixels])
+    )
+    return Axis(
+        first=tuple(first.tolist()),
+        cells=cell[starts].astype(np.int32),
+        pixels=pixels.astype(np.int32),
+        nodes=node.astype(np.float32),
+        node_basis=node_basis.astype(np.float32),
+        table=table.astype(np.int32),
+        table_basis=table_basis.astype(np.float32),
+    )
+
+
+def crop_start(length: int, start: int, size: int, shrink: int) -> int:
+    """Return where a patch begins in a level of the picture.
+
+    The procedures go through a share of the free length and truncate: the result can be one less
+    than ``start // shrink``, even at full size.
+    """
+    free = length - size
+    share = start / free if free else 0
+    return int((length // shrink - size // shrink) * share)
+
+
+def _coordinates(length: int) -> _Floats:
+    """Return the coordinates -1..1 of all positions, in the procedures' own rounding."""
+    c = np.arange(length, dtype=np.float32) / np.float32(length - 1)
+    return (c - np.float32(0.5)) * np.float32(2)
+
+
+def _nearest_cells(coordinates: _Floats, grid: int) -> NDArray[np.int64]:
+    """Return the cell with the nearest centre, ties to even, as PyTorch's ``grid_sample``."""
+    place = ((coordinates + np.float32(1)) * np.float32(grid) - np.float32(1)) / np.float32(2)
+    return np.rint(np.clip(place, 0, grid - 1)).astype(np.int64)
+
+
+def _polynomials(
+    coordinates: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return Chebyshev nodes [C,n] and their weights [C,K,n] at coordinates [C,K], ascending."""
+    low, high = coordinates[:, :1], coordinates[:, -1:]
+    middle, reach = (low + high) / 2, np.maximum((high - low) / 2, 1e-9)
+    angles = (np.arange(count) + 0.5) * (np.pi / count)
+    degrees = np.arange(count)[:, np.newaxis]
+    terms = np.cos(degrees * angles)  # Chebyshev polynomials [degree,n] at the nodes
+    terms[0] = 0.5
+    position = np.arccos(np.clip((coordinates - middle) / reach, -1, 1))
+    at = np.cos(position[..., np.newaxis] * degrees[:, 0])  # and [C,K,degree] at the coordinates
+    return middle + reach * np.cos(angles), at @ terms * (2 / count)
+
+
+def _hats(coordinates: _Floats) -> tuple[NDArray[np.int64], _Floats]:
+    """Return the entries [C,t] of the table around coordinates [C,K], and their weights [C,K,t].
+
+    The first and last entry lie at -1 and 1.
+    """
+    place = np.clip((coordinates + 1) / 2 * (TABLE - 1), 0, TABLE - 1)
+    low = np.floor(place[:, :1]).astype(np.int64)
+    count = int((np.floor(place[:, -1:]).astype(np.int64) - low).max()) + 2
+    entries = low + np.arange(count)
+    distance = np.abs(place[..., np.newaxis] - entries[:, np.newaxis])
+    weights = np.maximum(1 - distance, 0).astype(np.float32)
+    return np.minimum(entries, TABLE - 1), weights
