@@ -10,11 +10,11 @@ import pytest
 # torch's threads wait for each other without taking the cores from other tests' processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from vivant.images import load_image  # noqa: E402
-from vivant.roles import Face, Image  # noqa: E402
-from vivant.store import EngineStore  # noqa: E402
-from vivant_export import mtcnn  # noqa: E402
-from vivant_samples import PORTRAIT  # noqa: E402
+from vivant.images import load_image
+from vivant.roles import Face, Image
+from vivant.store import EngineStore
+from vivant_export import mtcnn
+from vivant_samples import PORTRAIT
 
 
 @pytest.fixture(scope="session")
