@@ -18,11 +18,15 @@ Role = TypeVar("Role")
 
 @dataclass(frozen=True)
 class Model(Generic[Role]):
-    """A model: what it is in a line, how it is opened, and whether it needs an engine."""
+    """A model: what it is in a line, how it is opened, and what it cannot do without.
+
+    ``needs_faces``: it separates the people whose faces it is given, and nobody without.
+    """
 
     summary: str
     open: Callable[[EngineStore], Role]
     needs_engine: bool = False
+    needs_faces: bool = False
 
 
 def _mtcnn(store: EngineStore) -> FaceDetector:
@@ -74,7 +78,7 @@ FACES: Mapping[str, Model[FaceDetector]] = {
     "mtcnn": Model("a cascade of three small networks (MIT)", _mtcnn, needs_engine=True),
 }
 MATTES: Mapping[str, Model[Matter]] = {
-    "grabcut": Model("colour statistics and a body prior, no weights", _grabcut),
+    "grabcut": Model("colour statistics and a body prior, no weights", _grabcut, needs_faces=True),
     **{
         name: Model(summary, _rmbg(name), needs_engine=True)
         for name, summary in {

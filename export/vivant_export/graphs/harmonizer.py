@@ -45,7 +45,7 @@ class CellsGraph(nn.Module):
 
     def forward(self, hidden: Tensor, tiles: Tensor):
         padded = torch.cat([hidden, torch.zeros_like(hidden[:1])])
-        t = padded[tiles.flatten()].reshape(-1, 16, 512)
+        t = padded.index_select(0, tiles.flatten()).reshape(-1, 16, 512)
         t = (self.spread @ t).transpose(0, 1) @ self.weight
         t = self.gather @ t.transpose(0, 1)
         return self.head(F.relu(t.flatten(0, 1)))
@@ -69,7 +69,7 @@ class LevelGraph(nn.Module):
         s = (f @ weight.weight[:, :34] + weight.bias).reshape(c, n, n, 32)
         s = (xb[:, None] @ s).transpose(0, 1)  # n, c, K, 32
         idx = (yt[None, :, None] * 256 + xt[:, None, :])
-        tab = self.table[0][idx.flatten()].reshape(c, -1, 32)
+        tab = self.table[0].index_select(0, idx.flatten()).reshape(c, -1, 32)
         tab = (tab @ weight.weight[:, 34:66]).reshape(c, yt.shape[0], t, 32)
         tab = (xtb[:, None] @ tab).transpose(0, 1)
         nodes = torch.cat([s, tab])
@@ -88,21 +88,21 @@ class LevelGraph(nn.Module):
         offset = torch.tensor([-1.0] * 3 + [0.0])
         p = p * scale + offset
         flat = xp.flatten()
-        own = params[cells].t()[None, :, None]
+        own = params.index_select(0, cells).t()[None, :, None]
         layers = [type(q)(q.weight[0, 0], q.bias[0, 0]) for q in self.cell_mlps.layers(own)]
         w = layers[0].weight
         pos = self.position(layers[0], yn, yb, yt, ytb, xn, xb, xt, xtb)
         rows = pixels.shape[0]
         c, k = xp.shape
-        p = p[:, flat]
+        p = p.index_select(1, flat)
         if below is not None:
-            v = below[near.flatten()] + below[far.flatten()] * (1 / 3)
+            v = below.index_select(0, near.flatten()) + below.index_select(0, far.flatten()) * (1 / 3)
             side = v * (1 / 3)
             left = torch.cat([side[:, :1], side[:, :-1]], 1)
             right = torch.cat([side[:, 1:], side[:, -1:]], 1)
             e = (v + left).reshape(rows, -1, 16)
             o = (v + right).reshape(rows, -1, 16)
-            eo = torch.cat([e, o], -1)[:, flat]
+            eo = torch.cat([e, o], -1).index_select(1, flat)
             x = torch.cat([p, eo], -1)
             w = torch.cat([w[:, 66:70], w[:, 70::2] * 0.5625, w[:, 71::2] * 0.5625], 1)
         else:
@@ -112,9 +112,23 @@ class LevelGraph(nn.Module):
         x = F.leaky_relu(x, SLOPE)
         x = run_cells(layers[1:], x)
         if aw is None:
-            return x.reshape(rows, c * k, 32)[:, xr].permute(2, 0, 1)
+            return x.reshape(rows, c * k, 32).index_select(1, xr).permute(2, 0, 1)
         x = x.reshape(-1, 32)
         for i in range(3):
             x = F.leaky_relu(torch.addmm(ab[32 * i : 32 * i + 32], x, aw[1024 * i : 1024 * i + 1024].reshape(32, 32)), SLOPE)
         x = torch.tanh(torch.addmm(ab[96:], x, aw[3072:].reshape(32, 3)))
-        return x.reshape(rows, c * k, 3)[:, xr]
+        return x.reshape(rows, c * k, 3).index_select(1, xr)
+
+
+class Quarter(LevelGraph):
+    def forward(self, pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr):
+        return super().forward(pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr)
+
+
+class Half(LevelGraph):
+    def forward(self, pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr, below, near, far):
+        return super().forward(pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr, below, near, far)
+
+
+class Full(LevelGraph):
+    pass

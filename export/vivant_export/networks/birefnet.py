@@ -113,13 +113,22 @@ class Decoder(nn.Module):
         p2 = self.decoder_block2(self._with_patches(p3, image, self.ipt_blk3))
         p2 = _resize(self._weighted(p2, 2), x1.shape[2:]) + self.lateral_block2(x1)
         p1 = self.decoder_block1(self._with_patches(p2, image, self.ipt_blk2))
-        p1 = _resize(p1, image.shape[2:])
-        logits: Tensor = self.conv_out1(self._with_patches(p1, image, self.ipt_blk1))
-        return logits
+        return self._logits(p1, image)
 
     def _with_patches(self, x: Tensor, image: Tensor, convs: PatchConvs) -> Tensor:
         """Join ``x`` with what ``convs`` make of ``image``, cut into patches of x's size."""
         return torch.cat((x, convs(_patches(image, x.shape[2:], self.patch_order))), 1)
+
+    def _logits(self, p1: Tensor, image: Tensor) -> Tensor:
+        """Return ``conv_out1`` of the enlarged ``p1`` joined with what is made of ``image``.
+
+        A 1x1 convolution of an enlarged map is the enlarged convolution of the map. So a single
+        channel is enlarged: all of them would be a gigabyte at 1024x1024.
+        """
+        weight, bias = (self.get_parameter(f"conv_out1.0.{name}") for name in ("weight", "bias"))
+        coarse, fine = weight[:, : p1.shape[1]], weight[:, p1.shape[1] :]
+        enlarged = _resize(F.conv2d(p1, coarse), image.shape[2:])
+        return enlarged + F.conv2d(self.ipt_blk1(image), fine, bias)
 
     def _weighted(self, x: Tensor, level: int) -> Tensor:
         """Weight ``x`` by the attention that was trained on the picture's gradients."""

@@ -20,7 +20,32 @@ from vivant_export.precision.graphs import (
 )
 
 FP32_OPERATORS = frozenset(
-    ["BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "LpNormalization", "RMSNormalization", "Softmax", "LogSoftmax", "ReduceL2", "ReduceMean", "ReduceSum", "ReduceSumSquare", "GlobalAveragePool", "CumSum", "Exp", "Log", "Pow", "Reciprocal", "Sqrt", "Sin", "Cos", "DeformConv", "GridSample", "RoiAlign"]
+    [
+        "BatchNormalization",
+        "GroupNormalization",
+        "InstanceNormalization",
+        "LayerNormalization",
+        "LpNormalization",
+        "RMSNormalization",
+        "Softmax",
+        "LogSoftmax",
+        "ReduceL2",
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "GlobalAveragePool",
+        "CumSum",
+        "Exp",
+        "Log",
+        "Pow",
+        "Reciprocal",
+        "Sqrt",
+        "Sin",
+        "Cos",
+        "DeformConv",
+        "GridSample",
+        "RoiAlign",
+    ]
 )
 """What is computed in FP32 wherever it stands: sums over many values and quotients by small ones;
 functions that leave the range of FP16 or lose their digits in it; positions in pixels, which above

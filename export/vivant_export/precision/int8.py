@@ -113,15 +113,11 @@ def _int8_nodes(model: onnx.ModelProto, scheme: Scheme) -> set[int]:
     chosen: set[int] = set()
     bytes_out: set[str] = set()  # tensors that are quantised where they are made
     for index, node in enumerate(nodes):
-        if index in full:
-            continue
-        if node.op_type in CONTRACTIONS and node.input[1] in weights:
+        layer = node.op_type in CONTRACTIONS and node.input[1] in weights
+        between = scheme == "cpu" and node.op_type in _BETWEEN
+        if index not in full and (layer or (between and _all_in(node, bytes_out, weights))):
             chosen.add(index)
-        elif scheme == "cpu" and node.op_type in _BETWEEN and _all_in(node, bytes_out, weights):
-            chosen.add(index)
-        else:
-            continue
-        bytes_out.update(node.output)
+            bytes_out.update(node.output)
     return chosen
 
 

@@ -67,7 +67,10 @@ def matte(
     photo: Photo,
     output: Output,
     model: Annotated[str, typer.Option(help="The matte.")] = "grabcut",
-    faces_model: Annotated[str, typer.Option(help="The face detector.")] = "mtcnn",
+    faces_model: Annotated[
+        str | None,
+        typer.Option(help="The face detector [default: mtcnn where the matte needs faces]."),
+    ] = None,
     store: Store = None,
     allow_untrained: Untrained = False,
     json: Json = False,
@@ -75,7 +78,11 @@ def matte(
     """Separate the people in a photo from what is behind them."""
     engines = open_store(store, allow_untrained=allow_untrained)
     picture = load_image(photo)
-    found = models.open_model(models.FACES, faces_model, engines).detect(picture)
+    if faces_model is None and models.find(models.MATTES, model).needs_faces:
+        faces_model = "mtcnn"
+    found: tuple[Face, ...] = ()
+    if faces_model is not None:
+        found = models.open_model(models.FACES, faces_model, engines).detect(picture)
     matter = models.open_model(models.MATTES, model, engines)
     with about(photo):
         matting = matter.matte(picture, prominent(found))

@@ -353,3 +353,25 @@ def _hats(coordinates: _Floats) -> tuple[NDArray[np.int64], _Floats]:
     distance = np.abs(place[..., np.newaxis] - entries[:, np.newaxis])
     weights = np.maximum(1 - distance, 0).astype(np.float32)
     return np.minimum(entries, TABLE - 1), weights
+
+
+def quads(wanted: NDArray[np.bool_]) -> tuple[_Ints, _Ints]:
+    """Return the quads of 2x2 cells that hold wanted cells, and where each cell comes out.
+
+    Args:
+        wanted: bool [G,G].
+
+    Returns:
+        For each of Q quads the 4x4 cells of which it is the middle, row by row, int32 [Q,16];
+        beyond the grid they are G*G. And for each cell its place among the 4Q cells of all quads,
+        int32 [G,G], -1 where it has none.
+    """
+    grid = len(wanted)
+    y, x = 2 * np.argwhere(wanted.reshape(grid // 2, 2, grid // 2, 2).any(axis=(1, 3))).T
+    rows, columns = y[:, None] + np.arange(-1, 3), x[:, None] + np.arange(-1, 3)
+    index = rows[:, :, None] * grid + columns[:, None]
+    inside = (rows[:, :, None] // grid == 0) & (columns[:, None] // grid == 0)
+    places = np.full((grid, grid), -1, np.int32)
+    for row, column in np.ndindex(2, 2):
+        places[y + row, x + column] = 4 * np.arange(len(y)) + 2 * row + column
+    return np.where(inside, index, grid * grid).reshape(-1, 16).astype(np.int32), places

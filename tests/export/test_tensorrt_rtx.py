@@ -1,0 +1,106 @@
+"""Every exported graph becomes a TensorRT-RTX plan, which needs no GPU until it runs."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tensorrt_rtx_libs")  # loads what the bindings are bindings of
+trt = pytest.importorskip("tensorrt_rtx_bindings")
+
+from vivant_export import calibration  # noqa: E402
+from vivant_export.catalogue import find_model  # noqa: E402
+from vivant_export.graphs import GraphSpec  # noqa: E402
+from vivant_export.graphs.matte import matte_engine  # noqa: E402
+from vivant_export.graphs.score import score_engine  # noqa: E402
+from vivant_export.networks.bargainnet import DomainCodeExtractor  # noqa: E402
+from vivant_export.networks.birefnet import BiRefNet, BiRefNetConfig  # noqa: E402
+from vivant_export.networks.deformable import GRID_SAMPLE_OPSET, set_export_form  # noqa: E402
+from vivant_export.networks.isnet import IsNet  # noqa: E402
+from vivant_export.networks.swin import SwinConfig  # noqa: E402
+from vivant_export.onnx_export import finished, to_onnx  # noqa: E402
+from vivant_export.precision import to_fp16, to_int8  # noqa: E402
+
+SIZE = 256
+
+
+class Quiet(trt.ILogger):
+    """Keeps what is said: building without a GPU says that there is none, and succeeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def log(self, severity, message: str) -> None:
+        if severity <= trt.ILogger.ERROR:
+            self.said.append(message)
+
+
+def build(spec: GraphSpec, data: bytes) -> int:
+    """Return the size in bytes of the plan of a graph, its free sizes from 1 to twice the sample's.
+
+    A graph that does not parse or build fails the test with what the library said.
+    """
+    logger = Quiet()
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(data):
+        pytest.fail("\n".join(parser.get_error(i).desc() for i in range(parser.num_errors)))
+    config = builder.create_builder_config()
+    profile = builder.create_optimization_profile()
+    sample = next(iter(spec.samples()))
+    for tensor in spec.inputs:
+        usual = sample[tensor.name].shape
+        free = [isinstance(size, str) for size in tensor.shape]
+        least, most = (
+            tuple(other if is_free else size for is_free, other, size in zip(free, others, usual))
+            for others in ((1,) * len(usual), tuple(2 * size for size in usual))
+        )
+        profile.set_shape(tensor.name, least, usual, most)
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    assert plan is not None, "\n".join(logger.said)
+    return plan.nbytes
+
+
+def isnet():
+    return matte_engine(IsNet(), size=SIZE, preprocessing=find_model("rmbg-1.4").preprocessing)
+
+
+def birefnet():
+    """The network of RMBG-2.0, narrower and with fewer blocks, without plugins."""
+    backbone = SwinConfig(width=24, depths=(2, 1, 1, 1), heads=(1, 2, 4, 8), window=8)
+    network = BiRefNet(BiRefNetConfig(backbone, patch_order="whc")).eval()
+    set_export_form(network, "grid-sample")
+    pipe = find_model("rmbg-2.0").preprocessing
+    return matte_engine(network, size=SIZE, preprocessing=pipe, opset=GRID_SAMPLE_OPSET)
+
+
+def bargainnet():
+    pipe = find_model("bargainnet").preprocessing
+    return score_engine(DomainCodeExtractor().eval(), preprocessing=pipe)
+
+
+@pytest.fixture(scope="module", params=[isnet, birefnet, bargainnet])
+def graphs(request):
+    """Every graph of an engine, exported, and the size of its FP32 plan."""
+    torch.manual_seed(0)
+    return [(spec, to_onnx(spec)) for spec in request.param().graphs]
+
+
+def test_fp32_and_fp16_build(graphs):
+    for spec, model in graphs:
+        full = build(spec, finished(to_onnx(spec)))
+        half = build(spec, finished(to_fp16(model, spec.keep_fp32)))
+        assert half < full
+
+
+@pytest.mark.parametrize("rest", ["fp32", "fp16"])
+def test_int8_builds(graphs, rest):
+    for spec, model in graphs:
+        if spec.from_photo is None:
+            continue
+        photos = map(spec.from_photo, [next(calibration.pictures())])
+        low = to_int8(model, photos, "tensorrt")
+        assert build(spec, finished(to_fp16(low, spec.keep_fp32) if rest == "fp16" else low))
