@@ -115,7 +115,7 @@ def _painting(random: np.random.Generator) -> Image:
 
 def _pasted(random: np.random.Generator) -> Image:
     """Return a painting with the person at its lower edge."""
-    picture = _painting(random).copy()
+    picture: Image = _painting(random).copy()
     height, width = picture.shape[:2]
     side = int(height * random.uniform(0.4, 0.95))
     person, matte = (

@@ -1,134 +1,245 @@
-"""wip"""
+"""INR-Harmonization's engine: its graphs, what they are held against, what the runtime must know.
+
+The graphs themselves are in ``inr_modules``.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from numpy.typing import NDArray
+from torch import nn
 
-from vivant_export.networks.hinet import HiNet
-from vivant_export.networks.hinet_mlps import SLOPE, WIDTH, run_cells
+from vivant import manifest
+from vivant.backends import Closing
+from vivant.harmonizers.inr import GRAPHS, InrHarmonizer
+from vivant.harmonizers.inr_geometry import (
+    CHANNELS,
+    FULL,
+    LEVELS,
+    QUARTER,
+    Layout,
+    Level,
+    arbitrary_layout,
+    nodes_needed,
+    square_layout,
+)
+from vivant.images import load_image
+from vivant.resampling import resample
+from vivant.roles import Image, Matte
+from vivant_export.graphs import Arrays, EngineSpec, GraphSpec
+from vivant_export.graphs.inr_modules import (
+    COLOUR_BIASES,
+    COLOUR_WEIGHTS,
+    HIDDEN,
+    CellHead,
+    EncoderGraph,
+    LevelGraph,
+    cell_mlps,
+)
+from vivant_export.networks.hinet import BASE, LUT, HiNet
+from vivant_export.networks.hinet_procedures import FOREGROUND, arbitrary, square
+from vivant_samples import PORTRAIT
 
+OPSET = 18
 
-class EncoderGraph(nn.Module):
-    def __init__(self, network: HiNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, image: Tensor, mask: Tensor):
-        x = image.float().permute(0, 3, 1, 2) * (1 / 127.5) - 1
-        e = self.network.encode(x, mask[:, None])
-        d = self.network.decoder
-        quarter = d.cell_mlps(2)(e.f2).flatten(2)[0].t()
-        half = d.cell_mlps(1)(e.f1).flatten(2)[0].t()
-        hidden = d.cell_mlps(0).cont_extraction_net[:2](e.f0).flatten(2)[0].t()
-        layers = d.appearance_mlps.layers(e.appearance_params)
-        w = torch.cat([layer.weight.flatten() for layer in layers])
-        b = torch.cat([layer.bias.flatten() for layer in layers])
-        return quarter, half, hidden, w, b, e.lut3d
-
-
-class CellsGraph(nn.Module):
-    def __init__(self, network: HiNet) -> None:
-        super().__init__()
-        net = network.decoder.cell_mlps(0).cont_extraction_net
-        g = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
-        b = torch.tensor([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], dtype=torch.float32)
-        a = torch.tensor([[1, 1, 1, 0], [0, 1, -1, -1]], dtype=torch.float32)
-        u = torch.einsum("ay,bx,oiyx->abio", g, g, net[2].weight.double()).flatten(0, 1)
-        self.register_buffer("spread", torch.kron(b, b))
-        self.register_buffer("gather", torch.kron(a, a))
-        self.register_buffer("weight", u.float())
-        self.head = nn.Linear(512, net[4].out_channels)
-        self.head.weight.data = net[4].weight.data[:, :, 0, 0]
-        self.head.bias.data = net[4].bias.data
-
-    def forward(self, hidden: Tensor, tiles: Tensor):
-        padded = torch.cat([hidden, torch.zeros_like(hidden[:1])])
-        t = padded.index_select(0, tiles.flatten()).reshape(-1, 16, 512)
-        t = (self.spread @ t).transpose(0, 1) @ self.weight
-        t = self.gather @ t.transpose(0, 1)
-        return self.head(F.relu(t.flatten(0, 1)))
+_KEEP_FP32 = {"quarter": ("waves", "mlps"), "half": ("waves", "mlps")}
+_KEEP_FP32["full"] = (*_KEEP_FP32["half"], "colours")
 
 
-class LevelGraph(nn.Module):
-    def __init__(self, network: HiNet, level: int) -> None:
-        super().__init__()
-        self.level = level
-        self.cell_mlps = network.decoder.cell_mlps(level)
-        enc = network.decoder.INR_encoding
-        self.ffm = enc.predict_embed["ffm"]
-        self.table = enc.fourier_embed["input"]
-
-    def position(self, weight, yn, yb, yt, ytb, xn, xb, xt, xtb):
-        c, n, t = xn.shape[0], xn.shape[1], xt.shape[1]
-        yy = yn[None, :, None].expand(c, n, n)
-        xx = xn[:, None, :].expand(c, n, n)
-        yx = torch.stack([yy, xx], -1)
-        f = torch.cat([yx, torch.sin(self.ffm(yx))], -1).flatten(1, 2)
-        s = (f @ weight.weight[:, :34] + weight.bias).reshape(c, n, n, 32)
-        s = (xb[:, None] @ s).transpose(0, 1)  # n, c, K, 32
-        idx = (yt[None, :, None] * 256 + xt[:, None, :])
-        tab = self.table[0].index_select(0, idx.flatten()).reshape(c, -1, 32)
-        tab = (tab @ weight.weight[:, 34:66]).reshape(c, yt.shape[0], t, 32)
-        tab = (xtb[:, None] @ tab).transpose(0, 1)
-        nodes = torch.cat([s, tab])
-        k = xb.shape[1]
-        return (torch.cat([yb, ytb], 1) @ nodes.flatten(1)).reshape(-1, c, k, 32)
-
-    def forward(self, pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr, below=None, near=None, far=None, aw=None, ab=None):
-        p = pixels.float()
-        f = pixels.shape[1]
-        if f == 1:
-            p = p[:, 0, :, 0]
-        else:
-            m = f // 2 - 1
-            p = p[:, m:m + 2, :, m:m + 2].mean((1, 3))
-        scale = torch.tensor([2 / 255.0] * 3 + [1 / 255.0])
-        offset = torch.tensor([-1.0] * 3 + [0.0])
-        p = p * scale + offset
-        flat = xp.flatten()
-        own = params.index_select(0, cells).t()[None, :, None]
-        layers = [type(q)(q.weight[0, 0], q.bias[0, 0]) for q in self.cell_mlps.layers(own)]
-        w = layers[0].weight
-        pos = self.position(layers[0], yn, yb, yt, ytb, xn, xb, xt, xtb)
-        rows = pixels.shape[0]
-        c, k = xp.shape
-        p = p.index_select(1, flat)
-        if below is not None:
-            v = below.index_select(0, near.flatten()) + below.index_select(0, far.flatten()) * (1 / 3)
-            side = v * (1 / 3)
-            left = torch.cat([side[:, :1], side[:, :-1]], 1)
-            right = torch.cat([side[:, 1:], side[:, -1:]], 1)
-            e = (v + left).reshape(rows, -1, 16)
-            o = (v + right).reshape(rows, -1, 16)
-            eo = torch.cat([e, o], -1).index_select(1, flat)
-            x = torch.cat([p, eo], -1)
-            w = torch.cat([w[:, 66:70], w[:, 70::2] * 0.5625, w[:, 71::2] * 0.5625], 1)
-        else:
-            x = p
-            w = w[:, 66:]
-        x = x.reshape(rows, c, k, x.shape[-1]) @ w + pos
-        x = F.leaky_relu(x, SLOPE)
-        x = run_cells(layers[1:], x)
-        if aw is None:
-            return x.reshape(rows, c * k, 32).index_select(1, xr).permute(2, 0, 1)
-        x = x.reshape(-1, 32)
-        for i in range(3):
-            x = F.leaky_relu(torch.addmm(ab[32 * i : 32 * i + 32], x, aw[1024 * i : 1024 * i + 1024].reshape(32, 32)), SLOPE)
-        x = torch.tanh(torch.addmm(ab[96:], x, aw[3072:].reshape(32, 3)))
-        return x.reshape(rows, c * k, 3).index_select(1, xr)
+def harmonizer_engine(network: nn.Module, *, opset: int = OPSET) -> EngineSpec:
+    """Return what HINet, in eval mode, becomes."""
+    assert isinstance(network, HiNet)  # noqa: S101 - what this role's models are built as
+    modules = {
+        "encoder": EncoderGraph(network),
+        "cells": CellHead(network, FULL),
+        **{level.name: LevelGraph(network, level) for level in LEVELS},
+    }
+    signatures = {
+        "encoder": _encoder_signature(network),
+        "cells": _cells_signature(network),
+        **{level.name: _level_signature(network, level) for level in LEVELS},
+    }
+    nodes = _nodes(network)
+    recorded = functools.cache(lambda: _record(modules, signatures, nodes))
+    graphs = tuple(
+        GraphSpec(
+            name=name,
+            module=modules[name].eval(),
+            inputs=signatures[name][0],
+            outputs=signatures[name][1],
+            samples=lambda name=name: recorded()[name],  # type: ignore[misc]
+            opset=opset,
+            keep_fp32=_KEEP_FP32.get(name, ()),
+        )
+        for name in GRAPHS
+    )
+    return EngineSpec(
+        role="harmonizer",
+        graphs=graphs,
+        preprocessing={"color": "RGB", "size": BASE, "resize": "bilinear", "nodes": nodes},
+        end_to_end=functools.partial(_end_to_end, network, nodes),
+    )
 
 
-class Quarter(LevelGraph):
-    def forward(self, pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr):
-        return super().forward(pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr)
+_Signature = tuple[tuple[manifest.Tensor, ...], tuple[manifest.Tensor, ...]]
 
 
-class Half(LevelGraph):
-    def forward(self, pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr, below, near, far):
-        return super().forward(pixels, params, cells, yn, yb, yt, ytb, xn, xb, xt, xtb, xp, xr, below, near, far)
+def _encoder_signature(network: HiNet) -> _Signature:
+    quarter, half, full = (level.grid**2 for level in LEVELS)
+    return (
+        (
+            manifest.Tensor("image", "uint8", (1, BASE, BASE, 3), "RGB, resized"),
+            manifest.Tensor("mask", "float32", (1, BASE, BASE), "0..1, resized"),
+        ),
+        (
+            _floats("quarter_cells", "MLPs of the quarter level", quarter, _params(network, 0)),
+            _floats("half_cells", "MLPs of the half level", half, _params(network, 1)),
+            _floats("full_hidden", "what 'cells' makes MLPs from", full, HIDDEN),
+            _floats("colour_weights", "the colours' MLP", COLOUR_WEIGHTS),
+            _floats("colour_biases", "the colours' MLP", COLOUR_BIASES),
+            _floats("lut3d", "output RGB by input RGB, 0..1", 1, 3, LUT, LUT, LUT),
+        ),
+    )
 
 
-class Full(LevelGraph):
-    pass
+def _cells_signature(network: HiNet) -> _Signature:
+    return (
+        (
+            _floats("hidden", "from the encoder", FULL.grid**2, HIDDEN),
+            _ints("quads", "the 4x4 cells around each quad of cells", "quads", 16),
+        ),
+        (_floats("full_cells", "MLPs of the full level", "cells", _params(network, 2)),),
+    )
+
+
+def _level_signature(network: HiNet, level: Level) -> _Signature:
+    step, size = level.shrink, _params(network, LEVELS.index(level))
+    pixels = ("rows", step, "window", step, 4)
+    inputs = [
+        manifest.Tensor("pixels", "uint8", pixels, "R, G, B, mask under each position"),
+        _floats("params", "MLPs of cells", "mlps", size),
+        _ints("cells", "which of them are used", "cells"),
+        *_axis_signature("y", ("rows",), ()),
+        *_axis_signature("x", ("cells", "columns_of_cell"), ("cells",)),
+        _ints("x_pixels", "columns of each cell", "cells", "columns_of_cell"),
+        _ints("x_raster", "where each column is in the cells", "columns"),
+    ]
+    if level is not QUARTER:
+        inputs += [
+            _floats("below", "rows of the level below", "lines", "half_side"),
+            _ints("near", "its rows that count 3/4", "rows", "lines_of_row"),
+            _ints("far", "its rows that count 1/4", "rows", "lines_of_row"),
+        ]
+    if level is FULL:
+        inputs += [
+            _floats("colour_weights", "the colours' MLP", COLOUR_WEIGHTS),
+            _floats("colour_biases", "the colours' MLP", COLOUR_BIASES),
+        ]
+    channels = 3 if level is FULL else CHANNELS
+    meaning = "RGB, -1..1" if level is FULL else "what the next level is given"
+    return tuple(inputs), (_floats("values", meaning, channels, "rows", "columns"),)
+
+
+def _axis_signature(
+    axis: str, positions: tuple[str, ...], cells: tuple[str, ...]
+) -> tuple[manifest.Tensor, ...]:
+    nodes, entries = "nodes", f"{axis}_entries"
+    return (
+        _floats(f"{axis}_nodes", "coordinates -1..1 of nodes", *cells, nodes),
+        _floats(f"{axis}_node_basis", "weights of nodes", *positions, nodes),
+        _ints(f"{axis}_table", "entries of the learnt table", *cells, entries),
+        _floats(f"{axis}_table_basis", "weights of entries", *positions, entries),
+    )
+
+
+def _floats(name: str, meaning: str, *shape: int | str) -> manifest.Tensor:
+    return manifest.Tensor(name, "float32", shape, meaning)
+
+
+def _ints(name: str, meaning: str, *shape: int | str) -> manifest.Tensor:
+    return manifest.Tensor(name, "int32", shape, meaning)
+
+
+def _params(network: HiNet, level: int) -> int:
+    third = cell_mlps(network, LEVELS[level]).cont_extraction_net[4]
+    return int(third.weight.shape[0])
+
+
+def _nodes(network: HiNet) -> dict[str, int]:
+    """Return how many nodes a cell needs on each level, for the sines that were learnt."""
+    frequencies = network.decoder.INR_encoding.predict_embed["ffm"].weight
+    fastest = float(frequencies.detach().abs().max())
+    return {level.name: nodes_needed(fastest, level.grid) for level in LEVELS}
+
+
+class _Recorder(Closing):
+    """Stands in for an opened graph: computes in torch, and keeps the first inputs it is given."""
+
+    def __init__(self, module: nn.Module, signature: _Signature) -> None:
+        self.first: Arrays = {}
+        self._module, (self._inputs, self._outputs) = module, signature
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        arrays = {tensor.name: np.ascontiguousarray(inputs[tensor.name]) for tensor in self._inputs}
+        self.first = self.first or arrays
+        with torch.inference_mode():
+            results = self._module(*map(torch.from_numpy, arrays.values()))
+        results = results if isinstance(results, tuple) else (results,)
+        named = zip(self._outputs, results, strict=True)
+        return {tensor.name: result.numpy() for tensor, result in named}
+
+
+def _record(
+    modules: Mapping[str, nn.Module], signatures: Mapping[str, _Signature], nodes: Mapping[str, int]
+) -> dict[str, list[Arrays]]:
+    """Return what the runtime feeds each graph, for a picture of either procedure."""
+    samples: dict[str, list[Arrays]] = {name: [] for name in modules}
+    for layout in (square_layout(BASE, BASE), arbitrary_layout(100, 140, 1)):
+        engines = {name: _Recorder(modules[name], signatures[name]) for name in modules}
+        composite, mask = _picture(layout)
+        with InrHarmonizer(engines, nodes, threads=1) as harmonizer:
+            harmonizer.predict(composite, mask, layout)
+        for name, engine in engines.items():
+            samples[name].append(engine.first)
+    return samples
+
+
+def _end_to_end(
+    network: HiNet, nodes: Mapping[str, int], files: Mapping[str, bytes]
+) -> dict[str, float]:
+    """Hold the engine's colours against the published procedures', where they are used.
+
+    Returns:
+        "end_to_end.mean_abs", of colours -1..1, and "end_to_end.differing", the share of pixels
+        that differ once they are bytes; of two pictures the worse.
+    """
+    means, shares = [], []
+    with InrHarmonizer.of_graphs(files.__getitem__, "inr-harmonization", nodes, None) as harmonizer:
+        for layout in (square_layout(2 * BASE, 2 * BASE), arbitrary_layout(160, 224, 1)):
+            composite, mask = _picture(layout)
+            if layout.blocks:
+                expected = square(network, composite, mask, split_resolution=layout.size)
+            else:
+                expected = arbitrary(network, composite, mask, split_num=1)
+            used = mask > FOREGROUND
+            got = harmonizer.predict(composite, mask, layout)[used]
+            means.append(float(np.abs(got - expected.prediction[used]).mean()))
+            levels, wanted = (np.rint(rgb * 127.5 + 127.5) for rgb in (got, expected.prediction[used]))
+            shares.append(float((levels != wanted).any(axis=1).mean()))
+    return {"end_to_end.mean_abs": max(means), "end_to_end.differing": max(shares)}
+
+
+def _picture(layout: Layout) -> tuple[Image, Matte]:
+    """Return the sample portrait at a layout's size, and a soft ellipse around the person."""
+    height, width = layout.height, layout.width
+    mask = np.zeros((height, width), np.uint8)
+    center, axes = (width // 2, 3 * height // 5), (width // 4, 2 * height // 5)
+    cv2.ellipse(mask, center, axes, 0, 0, 360, 255, -1)
+    soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), height / 64), np.uint8)
+    return resample(load_image(PORTRAIT), height, width, "bilinear-antialiased"), soft

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vivant.harmonizers.inr_geometry import CHANNELS, LEVELS, QUARTER, TABLE, Level, quads
+from vivant.harmonizers.inr_geometry import CHANNELS, HALF, LEVELS, QUARTER, TABLE, Level, quads
 from vivant_export.networks.hinet import HiNet
 from vivant_export.networks.hinet_mlps import SLOPE, CellMlps, Layer, run_cells
 
@@ -30,7 +31,9 @@ COLOUR_WEIGHTS = 3 * CHANNELS * CHANNELS + CHANNELS * 3
 COLOUR_BIASES = 3 * CHANNELS + 3
 """Of the MLP that gives every position its colour."""
 
-_HIDDEN = 512
+HIDDEN = 512
+"""Channels within a hypernetwork."""
+
 _WAVES, _DIRECT = 2 + CHANNELS, 4  # the coordinate and its sines; R, G, B and mask
 
 
@@ -45,10 +48,10 @@ class EncoderGraph(nn.Module):
     def __init__(self, network: HiNet) -> None:
         super().__init__()
         self.network = network
-        self.quarter, self.half, self.full = (CellHead(network, level) for level in LEVELS)
-        for level in LEVELS[:2]:
-            every = torch.ones(level.grid, level.grid, dtype=torch.bool)
-            self.register_buffer(f"{level.name}_quads", torch.from_numpy(quads(every.numpy())[0]))
+        self.heads = nn.ModuleList(CellHead(network, level) for level in LEVELS)
+        for level in (QUARTER, HALF):
+            every = np.ones((level.grid, level.grid), bool)
+            self.register_buffer(f"{level.name}_quads", torch.from_numpy(quads(every)[0]))
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Encode a picture.
@@ -67,10 +70,11 @@ class EncoderGraph(nn.Module):
         x = image.float().permute(0, 3, 1, 2) * (1 / 127.5) - 1
         encoded = self.network.encode(x, mask.unsqueeze(1))
         colours = self.network.decoder.appearance_mlps.layers(encoded.appearance_params)
+        quarter, half, full = self.heads
         return (
-            self.quarter(self.quarter.hidden(encoded.f2), self.quarter_quads),
-            self.half(self.half.hidden(encoded.f1), self.half_quads),
-            self.full.hidden(encoded.f0),
+            quarter(quarter.hidden(encoded.f2), self.quarter_quads),
+            half(half.hidden(encoded.f1), self.half_quads),
+            full.hidden(encoded.f0),
             torch.cat([layer.weight.flatten() for layer in colours]),
             torch.cat([layer.bias.flatten() for layer in colours]),
             encoded.lut3d,
@@ -109,7 +113,7 @@ class CellHead(nn.Module):
             quads: int32 [Q,16], see ``inr_geometry.quads``.
         """
         padded = torch.cat([hidden, torch.zeros_like(hidden[:1])])
-        around = padded.index_select(0, quads.flatten()).reshape(-1, 16, _HIDDEN)
+        around = padded.index_select(0, quads.flatten()).reshape(-1, 16, HIDDEN)
         products = (self.scatter @ around).transpose(0, 1) @ self.weight
         convolved = (self.gather @ products.transpose(0, 1)).flatten(0, 1)
         weight = self.third.weight.flatten(1)
@@ -143,8 +147,8 @@ class MlpMaker(nn.Module):
     def forward(self, params: Tensor) -> Mlps:
         """Return the MLPs of params, float32 [C,P], as ``CellHead`` returns them."""
         layers = [
-            Layer(layer.weight[0, 0], layer.bias[0, 0])
-            for layer in self.source.layers(params.t()[None, :, None])
+            Layer(layer.weight.squeeze((1, 2)), layer.bias.squeeze((1, 2)))
+            for layer in self.source.layers(params[:, :, None, None])
         ]
         weight, bias = layers[0]
         start = _WAVES + CHANNELS
@@ -167,10 +171,10 @@ class Waves(nn.Module):
         self.frequencies = frequencies
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return float32 [C,n*n,34] at the nodes y [n] and x [C,n] of C cells."""
+        """Return float32 [C,n,n,34] at the nodes y [n] and x [C,n] of C cells."""
         count, nodes = x.shape
         y, x = y[None, :, None].expand(count, nodes, nodes), x[:, None].expand(-1, nodes, -1)
-        position = torch.stack([y, x], dim=-1).flatten(1, 2)
+        position = torch.stack([y, x], dim=-1)
         return torch.cat([position, torch.sin(self.frequencies(position))], dim=-1)
 
 
@@ -193,6 +197,7 @@ class LevelGraph(nn.Module):
     def __init__(self, network: HiNet, level: Level) -> None:
         super().__init__()
         encoding = network.decoder.INR_encoding
+        self.shrink = level.shrink
         self.mlps = MlpMaker(cell_mlps(network, level))
         self.waves = Waves(encoding.predict_embed["ffm"])
         self.colours = Colours()
@@ -246,7 +251,7 @@ class LevelGraph(nn.Module):
 
         Returns:
             The level's output, float32 [32,rows,columns]; on the full level the colours, RGB
-            -1..1, float32 [rows,columns,3].
+            -1..1, float32 [3,rows,columns].
         """
         rows, (count, most) = pixels.shape[0], x_pixels.shape
         mlps = self.mlps(params.index_select(0, cells))
@@ -256,18 +261,19 @@ class LevelGraph(nn.Module):
         direct = direct.index_select(1, x_pixels.flatten())
         x = direct.reshape(rows, count, most, -1) @ mlps.direct
 
-        waves = self.waves(y_nodes, x_nodes) @ mlps.waves.weight + mlps.waves.bias
-        table = self.entries(y_table, x_table) @ mlps.table
+        waves = self.waves(y_nodes, x_nodes) @ mlps.waves.weight[:, None] + mlps.waves.bias[:, None]
+        table = self.entries(y_table, x_table) @ mlps.table[:, None]
         at_nodes = torch.cat([_along_x(x_node_basis, waves), _along_x(x_table_basis, table)])
         basis = torch.cat([y_node_basis, y_table_basis], dim=1)
         x = x + (basis @ at_nodes).reshape(rows, count, most, CHANNELS)
 
         x = run_cells(mlps.others, functional.leaky_relu(x, SLOPE))
         if colour_weights is None or colour_biases is None:
-            raster = x.reshape(rows, count * most, CHANNELS).index_select(1, x_raster)
-            return raster.permute(2, 0, 1)
-        rgb: Tensor = self.colours(x.reshape(-1, CHANNELS), colour_weights, colour_biases)
-        return rgb.reshape(rows, count * most, 3).index_select(1, x_raster)
+            values = x.reshape(rows, count * most, CHANNELS)
+        else:
+            rgb = self.colours(x.reshape(-1, CHANNELS), colour_weights, colour_biases)
+            values = rgb.reshape(rows, count * most, 3)
+        return values.index_select(1, x_raster).permute(2, 0, 1)
 
     def colour(self, pixels: Tensor) -> Tensor:
         """Return RGB -1..1 and mask 0..1, float32 [rows,window,4], as ``pixels`` are shrunk.
@@ -276,17 +282,18 @@ class LevelGraph(nn.Module):
         """
         # The cast comes first: TensorRT accepts bytes in no other node.
         x = pixels.float()
-        low, high = (pixels.shape[1] - 1) // 2, pixels.shape[1] // 2
-        mean = x[:, low, :, low]
-        if low != high:
-            mean = (mean + x[:, low, :, high] + x[:, high, :, low] + x[:, high, :, high]) * 0.25
+        if self.shrink == 1:
+            mean = x.squeeze((1, 3))
+        else:
+            low, high = self.shrink // 2 - 1, self.shrink // 2
+            x = x[:, low] + x[:, high]
+            mean = (x[:, :, low] + x[:, :, high]) * 0.25
         return mean * self.scale + self.offset
 
     def entries(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return float32 [C,t*t,32] of the constant table, at rows y [t] and columns x [C,t]."""
+        """Return float32 [C,t,t,32] of the learnt table, at rows y [t] and columns x [C,t]."""
         index = y[None, :, None] * TABLE + x[:, None]
-        found = self.table[0].index_select(0, index.flatten())
-        return found.reshape(x.shape[0], -1, CHANNELS)
+        return self.table.squeeze(0).index_select(0, index.flatten()).reshape(*index.shape, -1)
 
 
 def enlarged(below: Tensor, near: Tensor, far: Tensor, window: int) -> tuple[Tensor, Tensor]:
@@ -313,7 +320,5 @@ def enlarged(below: Tensor, near: Tensor, far: Tensor, window: int) -> tuple[Ten
 
 
 def _along_x(basis: Tensor, values: Tensor) -> Tensor:
-    """Interpolate float32 [C,y*x,32] along x, with basis [C,K,x], to [y,C*K*32]."""
-    count, _, nodes = basis.shape
-    along = basis.unsqueeze(1) @ values.reshape(count, -1, nodes, CHANNELS)
-    return along.transpose(0, 1).flatten(1)
+    """Interpolate float32 [C,y,x,32] along x, with basis [C,K,x], to [y,C*K*32]."""
+    return (basis.unsqueeze(1) @ values).transpose(0, 1).flatten(1)

@@ -83,9 +83,7 @@ def deform_conv2d(
     # Each place becomes a square of its taps; a convolution of stride K adds the squares up.
     factors = modulation.reshape(batch, size, size, height, width).permute(0, 3, 1, 4, 2)
     factors = factors.reshape(batch, 1, height * size, width * size)
-    read = _read_taps(x, offset, size)
-    read *= factors  # in place: at 1024 pixels the largest of these maps is 0.8 GB
-    return F.conv2d(read, weight, bias, stride=size)
+    return F.conv2d(_read_taps(x, offset, size) * factors, weight, bias, stride=size)
 
 
 def _read_taps(x: Tensor, offset: Tensor, size: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import onnx
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 CONTRACTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Sums of products: where the time goes, and where what was computed before is mixed."""
@@ -36,8 +36,8 @@ def leading_to(nodes: Sequence[NodeProto], names: Iterable[str]) -> set[int]:
     return found
 
 
-def element_types(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the element type of every tensor, by name."""
+def inferred_values(model: onnx.ModelProto) -> list[ValueInfoProto]:
+    """Return name and type of every tensor, weights included."""
     graph = model.graph
     # Types do not depend on what the weights hold, so that need not be copied about.
     weights = [
@@ -48,8 +48,12 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     inferred = onnx.shape_inference.infer_shapes(
         helper.make_model(bare, ir_version=model.ir_version, opset_imports=model.opset_import)
     ).graph
-    values = (*inferred.input, *inferred.output, *inferred.value_info)
-    return {value.name: value.type.tensor_type.elem_type for value in values}
+    return [*inferred.input, *inferred.output, *inferred.value_info]
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the element type of every tensor, by name."""
+    return {v.name: v.type.tensor_type.elem_type for v in inferred_values(model)}
 
 
 def with_graph(

@@ -57,6 +57,15 @@ CHANNELS = 32
 MULTIPLE = 256
 """Of which the sides of a picture for the square procedure are multiples."""
 
+LEAST_SIDE = 32
+"""Of a picture in pixels: below it patches of 8 pixels and their quarter level make no sense."""
+
+MOST_PATCH = 2048
+"""Side in pixels of the largest patch: its half level takes 134 MB."""
+
+Corner: TypeAlias = tuple[int, int]
+"""Top and left of a patch, in pixels."""
+
 _Ints: TypeAlias = NDArray[np.int32]
 _Floats: TypeAlias = NDArray[np.float32]
 
@@ -91,7 +100,7 @@ class Layout:
     blocks: bool
 
     @cached_property
-    def corners(self) -> tuple[tuple[int, int], ...]:
+    def corners(self) -> tuple[Corner, ...]:
         """Top and left of each patch, row by row; later ones lie over earlier ones."""
         return tuple(
             (min(top, self.height - self.size), min(left, self.width - self.size))
@@ -99,8 +108,24 @@ class Layout:
             for left in range(0, self.width, self.size)
         )
 
-    def axes(self, level: Level, corner: tuple[int, int], nodes: int) -> tuple[Axis, Axis]:
-        """Return the tables for y and x of the patch at ``corner``; see ``Axis``."""
+    @property
+    def aligned(self) -> bool:
+        """Whether every patch is read where it belongs: see ``crop``."""
+        return all(self.crop(corner) == corner for corner in self.corners)
+
+    def crop(self, corner: Corner) -> Corner:
+        """Return top and left of the pixels that the procedures read for the patch at ``corner``.
+
+        They truncate where they should round, so it can be a pixel too early.
+        """
+        top, left = (
+            _crop_start(length, start, self.size, FULL.shrink)
+            for length, start in zip((self.height, self.width), corner, strict=True)
+        )
+        return top, left
+
+    def axes(self, level: Level, corner: Corner, nodes: int) -> tuple[Axis, Axis]:
+        """Return the tables for y and x of the patch at ``corner``, with ``nodes`` a cell."""
         y, x = (
             _axis(level, length, start, self.size, self.blocks, nodes)
             for length, start in zip((self.height, self.width), corner, strict=True)
@@ -109,7 +134,7 @@ class Layout:
 
 
 def square_layout(side: int, size: int) -> Layout:
-    """Return the layout of the square procedure; ``size`` is a multiple of ``side / 16``."""
+    """Return the layout of the square procedure: ``size`` is a multiple of ``side / 16``."""
     return Layout(side, side, size, blocks=True)
 
 
@@ -117,6 +142,20 @@ def arbitrary_layout(height: int, width: int, split: int = 4) -> Layout:
     """Return the layout of the arbitrary procedure: ``split`` patches along the shorter side."""
     side = min(height, width) // split
     return Layout(height, width, side + -side % 4, blocks=False)
+
+
+def best_layout(height: int, width: int) -> Layout:
+    """Return the published layout that suits a picture, of ``LEAST_SIDE`` at least.
+
+    The square procedure's where it can be had, with one patch up to ``MOST_PATCH``; the arbitrary
+    procedure's otherwise, with 4 patches along the shorter side as published, or a few more where
+    it would read some a pixel off.
+    """
+    if height == width and height % MULTIPLE == 0:
+        sizes = [height // parts for parts in (1, 2, 4, 8, 16)]
+        return square_layout(height, next((s for s in sizes if s <= MOST_PATCH), sizes[-1]))
+    layouts = [arbitrary_layout(height, width, split) for split in (4, 5, 6, 7)]
+    return next((layout for layout in layouts if layout.aligned), layouts[0])
 
 
 @dataclass(frozen=True)
@@ -163,6 +202,11 @@ class Tile:
     row: int
     start: int
     stop: int
+
+    @property
+    def cells(self) -> tuple[int, _Ints]:
+        """Row and columns in the grid of cells."""
+        return int(self.y.cells[self.row]), self.x.cells[self.start : self.stop]
 
     @property
     def rows(self) -> slice:
@@ -274,7 +318,7 @@ def nodes_needed(frequency: float, grid: int, accuracy: float = 1e-7) -> int:
 @lru_cache(maxsize=256)
 def _axis(level: Level, length: int, start: int, size: int, blocks: bool, nodes: int) -> Axis:
     """Return the tables of a patch of ``size`` pixels from ``start`` of ``length`` pixels on."""
-    begin = crop_start(length, start, size, level.shrink)
+    begin = _crop_start(length, start, size, level.shrink)
     positions = size // level.shrink
     coordinates = _coordinates(length // level.shrink)[begin : begin + positions]
     if blocks:
@@ -303,7 +347,7 @@ def _axis(level: Level, length: int, start: int, size: int, blocks: bool, nodes:
     )
 
 
-def crop_start(length: int, start: int, size: int, shrink: int) -> int:
+def _crop_start(length: int, start: int, size: int, shrink: int) -> int:
     """Return where a patch begins in a level of the picture.
 
     The procedures go through a share of the free length and truncate: the result can be one less
