@@ -71,14 +71,11 @@ def export(choice: Choice, origin: Origin, store: EngineStore, step: Step) -> En
         OutputError: the store cannot be written to.
     """
     spec = _spec(choice, origin, step)
-    models = {}
-    for graph in spec.graphs:
-        with step(f"export {graph.name}"):
-            models[graph.name] = to_onnx(graph)
-    files = {name: finished(model) for name, model in models.items()}
+    files: dict[str, bytes] = {}
     parity: dict[str, float] = {}
-    if choice.precision != "fp32":
-        files, parity = _converted(choice, spec, models, files, step)
+    for graph in spec.graphs:
+        files[graph.name], moved = _file(choice, graph, step)
+        parity.update(moved)
     with step("hold against the network"):
         parity.update(verify.measure(spec, files))
         _gate(choice, origin, parity)
@@ -119,23 +116,19 @@ def _spec(choice: Choice, origin: Origin, step: Step) -> EngineSpec:
     return engine_spec(choice.model, network, size=choice.size, target=choice.target)
 
 
-def _converted(
-    choice: Choice,
-    spec: EngineSpec,
-    models: Mapping[str, onnx.ModelProto],
-    full: Mapping[str, bytes],
-    step: Step,
-) -> tuple[dict[str, bytes], dict[str, float]]:
-    """Return the files in the chosen precision, and how far a matte moves for it."""
-    files, moved = {}, {}
-    for graph in spec.graphs:
-        with step(f"{graph.name} to {choice.precision}"):
-            files[graph.name] = finished(_convert(choice, graph, models[graph.name]))
-        if spec.role == "matte":
-            with step("compare mattes"):
-                batches = _batches(graph, calibration.held_out(choice.calibration))
-                moved = compare_mattes(full[graph.name], files[graph.name], batches)
-    return files, moved
+def _file(choice: Choice, graph: GraphSpec, step: Step) -> tuple[bytes, dict[str, float]]:
+    """Return a graph's file in the chosen precision, and how far a matte moves for it."""
+    with step(f"export {graph.name}"):
+        model = to_onnx(graph)
+    if choice.precision == "fp32":
+        return finished(model), {}
+    with step(f"{graph.name} to {choice.precision}"):
+        data = finished(_convert(choice, graph, model))
+    if graph.from_photo is None:
+        return data, {}
+    with step("compare mattes"):
+        batches = _batches(graph, calibration.held_out(choice.calibration))
+        return data, compare_mattes(finished(model), data, batches)
 
 
 def _convert(choice: Choice, graph: GraphSpec, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -15,7 +14,7 @@ import torch
 
 from vivant.errors import ModelError
 from vivant_export.graphs import GraphSpec
-from vivant_export.networks.folding import fold_batchnorms
+from vivant_export.networks.folding import with_folded_batchnorms
 
 IR_VERSION = 10
 """Of the files written: what ONNX Runtime 1.18 and TensorRT 10.3 (JetPack 6) can read."""
@@ -62,8 +61,7 @@ def finished(model: onnx.ModelProto) -> bytes:
 
 
 def _export(spec: GraphSpec, arguments: tuple[torch.Tensor, ...]) -> Any:
-    module = copy.deepcopy(spec.module).eval()
-    fold_batchnorms(module)
+    module = with_folded_batchnorms(spec.module)
     with _quiet(), torch.no_grad():
         return torch.onnx.export(
             module,

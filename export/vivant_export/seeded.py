@@ -68,7 +68,7 @@ def _values(key: str, shape: tuple[int, ...], seed: int) -> NDArray[Any]:
     if kind == _UNIFORM:
         low, high = scale
         unit = (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
-        return (np.float32(low) + unit * np.float32(high - low)).reshape(shape)
+        return np.asarray((np.float32(low) + unit * np.float32(high - low)).reshape(shape))
     # Four uniform quarters of a word, summed: bell-shaped (Irwin-Hall), |z| < 3.47.
     total = sum((words >> np.uint64(shift)) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48))
     size = scale / math.sqrt(_inputs(key, shape)) if kind == _FAN else scale

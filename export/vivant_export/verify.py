@@ -43,7 +43,7 @@ def _runs(spec: GraphSpec, file: bytes) -> Iterator[tuple[NDArray[Any], NDArray[
     """Yield every output of every sample: the file's and the module's, in double precision."""
     with OnnxRuntimeEngine(file, spec.name) as engine:
         for sample in spec.samples():
-            inputs = [torch.from_numpy(sample[tensor.name]) for tensor in spec.inputs]
+            inputs = [torch.tensor(sample[tensor.name]) for tensor in spec.inputs]
             with torch.inference_mode():
                 expected = spec.module(*inputs)
             outputs = expected if isinstance(expected, tuple) else (expected,)

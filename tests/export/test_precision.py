@@ -342,7 +342,6 @@ def test_tensorrt_gets_signed_bytes_around_zero(for_tensorrt):
     assert values["w3_quantized"].dtype == np.int8
     assert values["b3"].dtype == np.float32
     assert values["w4"].dtype == np.float32  # of the logits
-    assert min(opset.version for opset in for_tensorrt.opset_import) >= 19
 
 
 def test_tensorrt_quantises_what_convolutions_read_but_the_last(for_tensorrt):
@@ -358,8 +357,9 @@ def test_the_rest_of_a_tensorrt_graph_can_be_fp16(for_tensorrt):
     convolutions = [node for node in half.graph.node if node.op_type == "Conv"]
     assert {types[name] for node in convolutions for name in node.input} == {HALF}
     (photo,) = photos(1, seed=4)
-    deviation = np.abs(run(half, photo["image"]) - run(for_tensorrt, photo["image"]))
-    assert 0 < deviation.mean() < 2e-3
+    for judged in (half, rounded(half)):
+        deviation = np.abs(run(judged, photo["image"]) - run(for_tensorrt, photo["image"]))
+        assert 0 < deviation.mean() < 2e-3
 
 
 def test_coordinates_are_not_quantised():

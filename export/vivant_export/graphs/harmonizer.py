@@ -242,4 +242,5 @@ def _picture(layout: Layout) -> tuple[Image, Matte]:
     center, axes = (width // 2, 3 * height // 5), (width // 4, 2 * height // 5)
     cv2.ellipse(mask, center, axes, 0, 0, 360, 255, -1)
     soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), height / 64), np.uint8)
-    return resample(load_image(PORTRAIT), height, width, "bilinear-antialiased"), soft
+    # Copied, for torch wants arrays that could be written to.
+    return resample(load_image(PORTRAIT), height, width, "bilinear-antialiased").copy(), soft

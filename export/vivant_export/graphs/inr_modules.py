@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from vivant.harmonizers.inr_geometry import CHANNELS, HALF, LEVELS, QUARTER, TABLE, Level, quads
 from vivant_export.networks.hinet import HiNet
-from vivant_export.networks.hinet_mlps import SLOPE, CellMlps, Layer, run_cells
+from vivant_export.networks.hinet_mlps import SLOPE, CellMlps, Layer
 
 COLOUR_WEIGHTS = 3 * CHANNELS * CHANNELS + CHANNELS * 3
 COLOUR_BIASES = 3 * CHANNELS + 3
@@ -35,6 +35,7 @@ HIDDEN = 512
 """Channels within a hypernetwork."""
 
 _WAVES, _DIRECT = 2 + CHANNELS, 4  # the coordinate and its sines; R, G, B and mask
+_NEAR = 0.75**2  # the weight that bilinear enlarging by 2 gives the nearest value
 
 
 def cell_mlps(network: HiNet, level: Level) -> CellMlps:
@@ -126,8 +127,8 @@ class Mlps(NamedTuple):
     Attributes:
         waves: for the coordinate and its sines, with the bias; weight [C,34,32].
         table: weight [C,32,32].
-        direct: weight [C,4,32], for R, G, B and mask; [C,36,32] with the level below: first the
-            even ones of what a position is given, then the odd ones.
+        direct: weight [C,4,32], for R, G, B and mask as ``LevelGraph.colour`` returns them;
+            [C,36,32] with the level below, as ``enlarged`` returns it.
         others: the later layers.
     """
 
@@ -151,14 +152,13 @@ class MlpMaker(nn.Module):
             for layer in self.source.layers(params[:, :, None, None])
         ]
         weight, bias = layers[0]
-        start = _WAVES + CHANNELS
-        below = start + _DIRECT
-        # What enlarging leaves undone, 3/4 twice; see ``LevelGraph.enlarged``.
-        even, odd = weight[:, below::2] * 0.5625, weight[:, below + 1 :: 2] * 0.5625
+        sizes = [_WAVES, CHANNELS, 3, 1, weight.shape[1] - _WAVES - CHANNELS - _DIRECT]
+        waves, table, rgb, mask, below = torch.split(weight, sizes, dim=1)
+        # What is left undone to each position is done here, to the weights, which are far fewer.
         return Mlps(
-            Layer(weight[:, :_WAVES], bias),
-            weight[:, _WAVES:start],
-            torch.cat([weight[:, start:below], even, odd], dim=1),
+            Layer(waves, bias - rgb.sum(dim=1, keepdim=True)),
+            table,
+            torch.cat([rgb, mask * 0.5, below[:, ::2] * _NEAR, below[:, 1::2] * _NEAR], dim=1),
             layers[1:],
         )
 
@@ -202,8 +202,6 @@ class LevelGraph(nn.Module):
         self.waves = Waves(encoding.predict_embed["ffm"])
         self.colours = Colours()
         self.table = encoding.fourier_embed["input"]
-        self.register_buffer("scale", torch.tensor([2 / 255] * 3 + [1 / 255]))
-        self.register_buffer("offset", torch.tensor([-1.0] * 3 + [0.0]))
 
     def forward(
         self,
@@ -267,7 +265,10 @@ class LevelGraph(nn.Module):
         basis = torch.cat([y_node_basis, y_table_basis], dim=1)
         x = x + (basis @ at_nodes).reshape(rows, count, most, CHANNELS)
 
-        x = run_cells(mlps.others, functional.leaky_relu(x, SLOPE))
+        x = functional.leaky_relu(x, SLOPE)
+        for weight, bias in mlps.others:
+            # Made as wide as a row, so that it is added in one sweep.
+            x = functional.leaky_relu(x @ weight + bias.expand(-1, most, -1), SLOPE)
         if colour_weights is None or colour_biases is None:
             values = x.reshape(rows, count * most, CHANNELS)
         else:
@@ -276,19 +277,18 @@ class LevelGraph(nn.Module):
         return values.index_select(1, x_raster).permute(2, 0, 1)
 
     def colour(self, pixels: Tensor) -> Tensor:
-        """Return RGB -1..1 and mask 0..1, float32 [rows,window,4], as ``pixels`` are shrunk.
+        """Return R, G, B and mask, 0..2, float32 [rows,window,4].
 
-        That is bilinear, without antialiasing: the mean of the middle four pixels.
+        Pixels are shrunk to positions bilinearly without antialiasing, to the mean of the middle
+        four. The network wants RGB -1..1 and the mask 0..1; ``MlpMaker`` makes up for that.
         """
         # The cast comes first: TensorRT accepts bytes in no other node.
         x = pixels.float()
         if self.shrink == 1:
-            mean = x.squeeze((1, 3))
-        else:
-            low, high = self.shrink // 2 - 1, self.shrink // 2
-            x = x[:, low] + x[:, high]
-            mean = (x[:, :, low] + x[:, :, high]) * 0.25
-        return mean * self.scale + self.offset
+            return x.squeeze((1, 3)) * (1 / 127.5)
+        low, high = self.shrink // 2 - 1, self.shrink // 2
+        x = x[:, low] + x[:, high]
+        return (x[:, :, low] + x[:, :, high]) * (0.25 / 127.5)
 
     def entries(self, y: Tensor, x: Tensor) -> Tensor:
         """Return float32 [C,t,t,32] of the learnt table, at rows y [t] and columns x [C,t]."""
@@ -300,7 +300,7 @@ def enlarged(below: Tensor, near: Tensor, far: Tensor, window: int) -> tuple[Ten
     """Return what positions are given of the level below: of 32 numbers the even, then the odd.
 
     Enlarging gives the nearer value a weight of 3/4 and the farther 1/4, on y, then on x. Here
-    they are 1 and 1/3; the rest, 9/16, is in the MLPs' weights, which are far fewer.
+    they are 1 and 1/3; ``MlpMaker`` makes up for that.
 
     Args:
         below: float32 [m,S/2].

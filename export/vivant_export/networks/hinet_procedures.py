@@ -253,11 +253,11 @@ def _nearest(cells: Tensor, coordinates: Tensor) -> Tensor:
 
 def _image(picture: Image) -> Tensor:
     """Return float32 [1,3,H,W], -1..1, of uint8 [H,W,3]."""
-    return (torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5
+    return (torch.tensor(picture).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5
 
 
 def _mask(share: NDArray[np.float32]) -> Tensor:
-    return torch.from_numpy(share)[None, None]
+    return torch.tensor(share)[None, None]
 
 
 def _share(mask: Matte) -> NDArray[np.float32]:

@@ -51,6 +51,8 @@ FP32_OPERATORS = frozenset(
 functions that leave the range of FP16 or lose their digits in it; positions in pixels, which above
 1024 have no halves in FP16."""
 
+_QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_QUANTIZING_OPSET = 19  # the first that lets them have FP16 on their other side
 _EXACT_IN_FP16 = frozenset({TensorProto.UINT8, TensorProto.INT8, TensorProto.BOOL})
 _SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's exporter notes the submodules of a node
 
@@ -64,7 +66,8 @@ def to_fp16(model: onnx.ModelProto, keep: Sequence[str] = ()) -> onnx.ModelProto
     converters (onnxruntime.transformers, onnxconverter-common) do not grant.
 
     Args:
-        model: FP32, as ``to_onnx`` returns it, or INT8 of the scheme "tensorrt".
+        model: FP32, as ``to_onnx`` returns it; or INT8 of the scheme "tensorrt", whose opset
+            becomes 19 at least.
         keep: submodules by path; all below them is meant too.
 
     Raises:
@@ -73,6 +76,8 @@ def to_fp16(model: onnx.ModelProto, keep: Sequence[str] = ()) -> onnx.ModelProto
     nodes = model.graph.node
     if any(attribute.HasField("g") for node in nodes for attribute in node.attribute):
         raise ModelError("FP16: the graph has branches or loops; export it without, or in FP32")
+    if not _QUANTIZING.isdisjoint(node.op_type for node in nodes):
+        model = _at_opset(model, _QUANTIZING_OPSET)
     types = element_types(model)
     full = _full_nodes(model, types, keep)
     writer = _Writer(model, types)
@@ -235,6 +240,14 @@ def _schema(model: onnx.ModelProto, node: NodeProto) -> Any:
 
 def _cast(source: str, target: str, to: int) -> NodeProto:
     return helper.make_node("Cast", [source], [target], name=f"{target}_cast", to=to)
+
+
+def _at_opset(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
+    """Return ``model`` at an opset of ``version`` at least, which means what it meant before."""
+    raised = with_graph(model, model.graph.node, model.graph.initializer)
+    for opset in raised.opset_import:
+        opset.version = max(opset.version, version)
+    return raised
 
 
 def _copied(node: NodeProto) -> NodeProto:

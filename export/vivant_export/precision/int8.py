@@ -35,8 +35,6 @@ Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 _BETWEEN = frozenset({"Add", "Clip", "Concat", "MaxPool", "Relu", "Resize"})
 """What ONNX Runtime computes in eight bits, or hands on in them."""
 
-_TENSORRT_OPSET = 19  # the first whose Q/DQ nodes may have FP16 around them
-
 
 def to_int8(
     model: onnx.ModelProto, batches: Iterable[Mapping[str, NDArray[Any]]], scheme: Scheme
@@ -61,11 +59,7 @@ def to_int8(
     if not chosen:
         raise ModelError("INT8: the graph has no convolution or linear layer; choose fp16 or fp32")
     ranges = _ranges(prepared, _activations(prepared, chosen), batches)
-    result = _quantised(prepared, chosen, ranges, scheme)
-    if scheme == "tensorrt":
-        for opset in result.opset_import:
-            opset.version = max(opset.version, _TENSORRT_OPSET)
-    return result
+    return _quantised(prepared, chosen, ranges, scheme)
 
 
 def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:

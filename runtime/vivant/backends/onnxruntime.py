@@ -66,6 +66,8 @@ class OnnxRuntimeEngine(Closing):
                 f"{provider}: ONNX Runtime could not start it and fell back; "
                 "run 'vivant doctor' to see what is missing"
             )
+        # It would keep the file's bytes, all of which it has copied, for as long as it lives.
+        self._session._model_bytes = None  # noqa: SLF001 - there is no public way
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:

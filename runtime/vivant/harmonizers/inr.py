@@ -46,6 +46,7 @@ GRAPHS = ("encoder", "cells", *(level.name for level in LEVELS))
 _MODEL = "inr-harmonization"
 _SIDE = 256  # of the encoder's input
 _AREA = 8192  # positions of a tile, so that what it computes stays in a core's cache
+_ROWS = 64  # blended at a time, likewise
 
 _Floats: TypeAlias = NDArray[np.float32]
 
@@ -135,21 +136,23 @@ class InrHarmonizer(Closing):
         """
         _check(composite, mask)
         x, y, width, height = cv2.boundingRect(mask)
-        box = np.s_[y : y + height, x : x + width]
         if not any(strengths) or not width:
             return tuple(composite.copy() for _ in strengths)
-        change = self.predict(composite, mask, best_layout(*mask.shape))[box]
-        # The colours, 0..255, less the composite's, weighted by the mask.
-        change += 1
-        change *= 127.5
-        change -= composite[box]
-        change *= mask[box][..., np.newaxis] / np.float32(255)
+        prediction = self.predict(composite, mask, best_layout(*mask.shape))
+        columns = slice(x, x + width)
+        strips = [slice(top, min(top + _ROWS, y + height)) for top in range(y, y + height, _ROWS)]
 
         def at(strength: float) -> Image:
-            blended = change * np.float32(strength)
-            blended += composite[box]
             harmonized = composite.copy()
-            harmonized[box] = np.clip(np.rint(blended, out=blended), 0, 255, out=blended)
+
+            def blend(rows: slice) -> None:
+                place = rows, columns
+                change = (prediction[place] + 1) * np.float32(127.5) - composite[place]
+                change *= mask[place][..., np.newaxis] * np.float32(strength / 255)
+                change += composite[place]
+                harmonized[place] = np.rint(change)
+
+            deque(self._pool.map(blend, strips), maxlen=0)
             return harmonized
 
         return tuple(at(strength) if strength else composite.copy() for strength in strengths)
@@ -184,7 +187,8 @@ class InrHarmonizer(Closing):
         mlps = self._mlps(encoded, [tile for _, part in plan for tile in part])
         colours = {name: encoded[name] for name in ("colour_weights", "colour_biases")}
 
-        pixels = np.dstack([composite, mask])
+        pixels = cv2.cvtColor(composite, cv2.COLOR_RGB2RGBA)
+        pixels[..., 3] = mask
         prediction = np.zeros(composite.shape, np.float32)
         size = layout.size
         for (top, left), part in plan:
