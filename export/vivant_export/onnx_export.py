@@ -30,7 +30,7 @@ def to_onnx(spec: GraphSpec) -> onnx.ModelProto:
         ModelError: torch or onnxscript cannot express the module.
     """
     sample = next(iter(spec.samples()))
-    arguments = tuple(torch.from_numpy(sample[tensor.name]) for tensor in spec.inputs)
+    arguments = tuple(torch.tensor(sample[tensor.name]) for tensor in spec.inputs)
     try:
         program = _export(spec, arguments)
     except torch.onnx.errors.OnnxExporterError as error:
