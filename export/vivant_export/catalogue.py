@@ -170,7 +170,13 @@ _BIREFNET_PIPE = Preprocessing(
     resize_back="bicubic-antialiased",
 )
 _ISNET_SHA256 = "9e1aafea58f0b55d0c35077e0ceade6ba1ba2bce372fd4f8f77215391f3fac13"
-_MATTE_TOLERANCES: Tolerances = {"fp32": {"model.max_abs": 2e-3, "model.mean_abs": 1e-4}}
+# In FP32 rounding is all there is. In FP16 the mean alpha may move by half a level of 255, and in
+# INT8 by two and a half; single pixels of noise, whose matte is arbitrary, are not judged.
+_MATTE_TOLERANCES: Tolerances = {
+    "fp32": {"model.max_abs": 2e-3, "model.mean_abs": 1e-4},
+    "fp16": {"model.mean_abs": 5e-3, "alpha.mean_abs": 2e-3, "alpha.iou_loss": 5e-3},
+    "int8": {"alpha.mean_abs": 1e-2, "alpha.iou_loss": 2e-2},
+}
 _MATTE_SIZES = (512, 768, 1024)
 
 
@@ -330,7 +336,8 @@ _ALL = (
                 "encoder.max_abs": 1e-4,
                 "end_to_end.mean_abs": 5e-5,
                 "end_to_end.differing": 2e-3,
-            }
+            },
+            "fp16": {"end_to_end.mean_abs": 8e-3},  # a level of 255
         },
         preprocessing=Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), resize="bilinear"),
         size=256,
@@ -351,7 +358,7 @@ _ALL = (
             ),
             Source("hub", "BCMIZB/Libcom_pretrained_models", "BargainNet.pth"),
         ),
-        tolerances={"fp32": {"model.max_abs": 1e-6}},
+        tolerances={"fp32": {"model.max_abs": 1e-6}, "fp16": {"model.max_abs": 5e-3}},
         preprocessing=Preprocessing(
             (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), resize="bilinear-antialiased"
         ),

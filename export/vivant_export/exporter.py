@@ -22,9 +22,9 @@ from vivant_export.catalogue import Model
 from vivant_export.checkpoints import load_strictly
 from vivant_export.gate import gate
 from vivant_export.graphs import Arrays, EngineSpec, GraphSpec
-from vivant_export.onnx_export import finished, to_onnx
+from vivant_export.onnx_export import finished, opset_of, to_onnx
 from vivant_export.origin import Origin
-from vivant_export.precision import Scheme, to_fp16, to_int8
+from vivant_export.precision import Scheme, rounded, to_fp16, to_int8
 
 Step: TypeAlias = Callable[[str], AbstractContextManager[Any]]
 """Shows a step of the work while it lasts."""
@@ -76,9 +76,7 @@ def export(choice: Choice, origin: Origin, store: EngineStore, step: Step) -> En
     for graph in spec.graphs:
         files[graph.name], moved = _file(choice, graph, step)
         parity.update(moved)
-    with step("hold against the network"):
-        parity.update(verify.measure(spec, files))
-        _gate(choice, origin, parity)
+    parity.update(_measured(choice, origin, spec, files, step, parity))
     manifest = Manifest(
         model=choice.model.name,
         variant=choice.variant,
@@ -102,10 +100,8 @@ def check(choice: Choice, origin: Origin, folder: EngineFolder, step: Step) -> M
         EngineError: the engine deviates too far, or its files were altered.
     """
     spec = _spec(choice, origin, step)
-    with step("hold against the network"):
-        parity = verify.measure(spec, {name: folder.read(name) for name in folder.manifest.graphs})
-        _gate(choice, origin, parity)
-    return parity
+    files = {name: folder.read(name) for name in folder.manifest.graphs}
+    return _measured(choice, origin, spec, files, step, folder.manifest.parity)
 
 
 def _spec(choice: Choice, origin: Origin, step: Step) -> EngineSpec:
@@ -128,7 +124,7 @@ def _file(choice: Choice, graph: GraphSpec, step: Step) -> tuple[bytes, dict[str
         return data, {}
     with step("compare mattes"):
         batches = _batches(graph, calibration.held_out(choice.calibration))
-        return data, compare_mattes(finished(model), data, batches)
+        return data, compare_mattes(finished(model), _judged(choice, data), batches)
 
 
 def _convert(choice: Choice, graph: GraphSpec, model: onnx.ModelProto) -> onnx.ModelProto:
@@ -138,19 +134,38 @@ def _convert(choice: Choice, graph: GraphSpec, model: onnx.ModelProto) -> onnx.M
     return to_int8(model, _batches(graph, calibration.pictures(choice.calibration)), scheme)
 
 
+def _measured(
+    choice: Choice,
+    origin: Origin,
+    spec: EngineSpec,
+    files: Mapping[str, bytes],
+    step: Step,
+    known: Mapping[str, float],
+) -> dict[str, float]:
+    """Hold the files against the network, and all that is known of them against the catalogue."""
+    with step("hold against the network"):
+        judged = {name: _judged(choice, data) for name, data in files.items()}
+        measured = verify.measure(spec, judged)
+    # A matte of untrained weights is none: INT8 cannot be judged by it.
+    if choice.precision != "int8" or origin.weights.kind != "untrained":
+        name = f"{choice.model.name} {choice.variant}"
+        gate(name, {**known, **measured}, choice.model.tolerances[choice.precision])
+    return measured
+
+
+def _judged(choice: Choice, data: bytes) -> bytes:
+    """Return what to measure in a file's place: FP16 as a GPU computes it, rounding every value."""
+    if choice.precision != "fp16":
+        return data
+    return bytes(rounded(onnx.load_from_string(data)).SerializeToString())
+
+
 def _batches(graph: GraphSpec, pictures: Iterable[Image]) -> Iterator[Arrays]:
     assert graph.from_photo is not None  # noqa: S101 - true of every matte
     return map(graph.from_photo, pictures)
 
 
-def _gate(choice: Choice, origin: Origin, parity: Mapping[str, float]) -> None:
-    """Let an engine pass, or not; INT8 on untrained weights, where a matte is none, always."""
-    if choice.precision == "int8" and origin.weights.kind == "untrained":
-        return
-    name = f"{choice.model.name} {choice.variant}"
-    gate(name, parity, choice.model.tolerances[choice.precision])
-
-
 def _entry(graph: GraphSpec, data: bytes) -> Graph:
     digest = hashlib.sha256(data).hexdigest()
-    return Graph(f"{graph.name}.onnx", digest, graph.opset, graph.inputs, graph.outputs)
+    opset = opset_of(data)
+    return Graph(f"{graph.name}.onnx", digest, opset, graph.inputs, graph.outputs)

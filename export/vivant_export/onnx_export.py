@@ -60,6 +60,14 @@ def finished(model: onnx.ModelProto) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def opset_of(data: bytes) -> int:
+    """Return the opset of an ONNX file's own operators."""
+    model = onnx.load_from_string(data)
+    return int(
+        next(opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx"))
+    )
+
+
 def _export(spec: GraphSpec, arguments: tuple[torch.Tensor, ...]) -> Any:
     module = with_folded_batchnorms(spec.module)
     with _quiet(), torch.no_grad():

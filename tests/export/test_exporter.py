@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.numpy import save_file  # noqa: E402
 
-from vivant.errors import EngineError, ModelError  # noqa: E402
+from vivant.errors import EngineError, ModelError, OutputError  # noqa: E402
 from vivant.store import EngineStore  # noqa: E402
 from vivant_export import exporter, verify  # noqa: E402
 from vivant_export.architectures import build_network  # noqa: E402
@@ -182,6 +185,16 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(exporter, "finished", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export_model("bargainnet", EngineStore(tmp_path), seed=0)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left on device; free some space"):
+        export_model("mtcnn", EngineStore(tmp_path))
     assert leftovers(tmp_path) == []
 
 

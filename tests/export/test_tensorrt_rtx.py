@@ -11,11 +11,13 @@ trt = pytest.importorskip("tensorrt_rtx_bindings")
 from vivant_export import calibration  # noqa: E402
 from vivant_export.catalogue import find_model  # noqa: E402
 from vivant_export.graphs import GraphSpec  # noqa: E402
+from vivant_export.graphs.harmonizer import harmonizer_engine  # noqa: E402
 from vivant_export.graphs.matte import matte_engine  # noqa: E402
 from vivant_export.graphs.score import score_engine  # noqa: E402
 from vivant_export.networks.bargainnet import DomainCodeExtractor  # noqa: E402
 from vivant_export.networks.birefnet import BiRefNet, BiRefNetConfig  # noqa: E402
 from vivant_export.networks.deformable import GRID_SAMPLE_OPSET, set_export_form  # noqa: E402
+from vivant_export.networks.hinet import HiNet  # noqa: E402
 from vivant_export.networks.isnet import IsNet  # noqa: E402
 from vivant_export.networks.swin import SwinConfig  # noqa: E402
 from vivant_export.onnx_export import finished, to_onnx  # noqa: E402
@@ -68,31 +70,39 @@ def build(spec: GraphSpec, data: bytes) -> int:
     return plan.nbytes
 
 
+def seeded(network: torch.nn.Module) -> torch.nn.Module:
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    state = {key: torch.from_numpy(value) for key, value in seeded_state(shapes, 1).items()}
+    network.load_state_dict(state, strict=False)  # tables of positions are the network's own
+    return network.eval().requires_grad_(False)
+
+
 def isnet():
-    return matte_engine(IsNet(), size=SIZE, preprocessing=find_model("rmbg-1.4").preprocessing)
+    pipe = find_model("rmbg-1.4").preprocessing
+    return matte_engine(seeded(IsNet()), size=SIZE, preprocessing=pipe)
 
 
 def birefnet():
     """The network of RMBG-2.0, narrower and with fewer blocks, without plugins."""
     backbone = SwinConfig(width=24, depths=(2, 1, 1, 1), heads=(1, 2, 4, 8), window=8)
-    network = BiRefNet(BiRefNetConfig(backbone, patch_order="whc")).eval()
+    network = seeded(BiRefNet(BiRefNetConfig(backbone, patch_order="whc")))
     set_export_form(network, "grid-sample")
     pipe = find_model("rmbg-2.0").preprocessing
     return matte_engine(network, size=SIZE, preprocessing=pipe, opset=GRID_SAMPLE_OPSET)
 
 
 def bargainnet():
-    network = DomainCodeExtractor().eval()
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    state = {key: torch.from_numpy(value) for key, value in seeded_state(shapes, 1).items()}
-    network.load_state_dict(state)
-    return score_engine(network, preprocessing=find_model("bargainnet").preprocessing)
+    pipe = find_model("bargainnet").preprocessing
+    return score_engine(seeded(DomainCodeExtractor()), preprocessing=pipe)
 
 
-@pytest.fixture(scope="module", params=[isnet, birefnet, bargainnet])
+def inr():
+    return harmonizer_engine(seeded(HiNet()))
+
+
+@pytest.fixture(scope="module", params=[isnet, birefnet, bargainnet, inr])
 def graphs(request):
     """Every graph of an engine, exported."""
-    torch.manual_seed(0)
     return [(spec, to_onnx(spec)) for spec in request.param().graphs]
 
 

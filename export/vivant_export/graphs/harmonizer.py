@@ -18,15 +18,11 @@ from torch import nn
 from vivant import manifest
 from vivant.backends import Closing
 from vivant.harmonizers.inr import GRAPHS, InrHarmonizer
+from vivant.harmonizers.inr_axes import FULL, LEVELS, QUARTER, Level, nodes_needed
 from vivant.harmonizers.inr_geometry import (
     CHANNELS,
-    FULL,
-    LEVELS,
-    QUARTER,
     Layout,
-    Level,
     arbitrary_layout,
-    nodes_needed,
     square_layout,
 )
 from vivant.images import load_image
@@ -42,14 +38,18 @@ from vivant_export.graphs.inr_modules import (
     LevelGraph,
     cell_mlps,
 )
-from vivant_export.networks.hinet import BASE, LUT, HiNet
+from vivant_export.networks.hinet import LUT, HiNet
+from vivant_export.networks.hinet_mlps import BASE
 from vivant_export.networks.hinet_procedures import FOREGROUND, arbitrary, square
 from vivant_samples import PORTRAIT
 
 OPSET = 18
 
-_KEEP_FP32 = {"quarter": ("waves", "mlps"), "half": ("waves", "mlps")}
-_KEEP_FP32["full"] = (*_KEEP_FP32["half"], "colours")
+_KEEP_FP32: Mapping[str, tuple[str, ...]] = {
+    "quarter": ("waves", "mlps"),
+    "half": ("waves", "mlps"),
+    "full": ("waves", "mlps", "colours"),
+}
 
 
 def harmonizer_engine(network: nn.Module, *, opset: int = OPSET) -> EngineSpec:
@@ -167,13 +167,13 @@ def _ints(name: str, meaning: str, *shape: int | str) -> manifest.Tensor:
 
 
 def _params(network: HiNet, level: int) -> int:
-    third = cell_mlps(network, LEVELS[level]).cont_extraction_net[4]
-    return int(third.weight.shape[0])
+    """Return how many numbers a cell's MLP is made from, on ``LEVELS[level]``."""
+    return len(cell_mlps(network, LEVELS[level]).cont_extraction_net[4].get_parameter("bias"))
 
 
 def _nodes(network: HiNet) -> dict[str, int]:
     """Return how many nodes a cell needs on each level, for the sines that were learnt."""
-    frequencies = network.decoder.INR_encoding.predict_embed["ffm"].weight
+    frequencies = network.decoder.INR_encoding.predict_embed["ffm"].get_parameter("weight")
     fastest = float(frequencies.detach().abs().max())
     return {level.name: nodes_needed(fastest, level.grid) for level in LEVELS}
 
@@ -230,7 +230,9 @@ def _end_to_end(
             used = mask > FOREGROUND
             got = harmonizer.predict(composite, mask, layout)[used]
             means.append(float(np.abs(got - expected.prediction[used]).mean()))
-            levels, wanted = (np.rint(rgb * 127.5 + 127.5) for rgb in (got, expected.prediction[used]))
+            levels, wanted = (
+                np.rint(rgb * 127.5 + 127.5) for rgb in (got, expected.prediction[used])
+            )
             shares.append(float((levels != wanted).any(axis=1).mean()))
     return {"end_to_end.mean_abs": max(means), "end_to_end.differing": max(shares)}
 

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vivant.harmonizers.inr_geometry import CHANNELS, HALF, LEVELS, QUARTER, TABLE, Level, quads
+from vivant.harmonizers.inr_axes import HALF, LEVELS, QUARTER, TABLE, Level
+from vivant.harmonizers.inr_geometry import CHANNELS, quads
 from vivant_export.networks.hinet import HiNet
 from vivant_export.networks.hinet_mlps import SLOPE, CellMlps, Layer
 
@@ -49,7 +50,9 @@ class EncoderGraph(nn.Module):
     def __init__(self, network: HiNet) -> None:
         super().__init__()
         self.network = network
-        self.heads = nn.ModuleList(CellHead(network, level) for level in LEVELS)
+        self.quarter_head, self.half_head, self.full_head = (
+            CellHead(network, level) for level in LEVELS
+        )
         for level in (QUARTER, HALF):
             every = np.ones((level.grid, level.grid), bool)
             self.register_buffer(f"{level.name}_quads", torch.from_numpy(quads(every)[0]))
@@ -71,11 +74,10 @@ class EncoderGraph(nn.Module):
         x = image.float().permute(0, 3, 1, 2) * (1 / 127.5) - 1
         encoded = self.network.encode(x, mask.unsqueeze(1))
         colours = self.network.decoder.appearance_mlps.layers(encoded.appearance_params)
-        quarter, half, full = self.heads
         return (
-            quarter(quarter.hidden(encoded.f2), self.quarter_quads),
-            half(half.hidden(encoded.f1), self.half_quads),
-            full.hidden(encoded.f0),
+            self.quarter_head(self.quarter_head.hidden(encoded.f2), self.quarter_quads),
+            self.half_head(self.half_head.hidden(encoded.f1), self.half_quads),
+            self.full_head.hidden(encoded.f0),
             torch.cat([layer.weight.flatten() for layer in colours]),
             torch.cat([layer.bias.flatten() for layer in colours]),
             encoded.lut3d,
@@ -90,16 +92,22 @@ class CellHead(nn.Module):
     Networks", CVPR 2016, F(2x2,3x3).
     """
 
+    _scatter: Tensor
+    _gather: Tensor
+
     def __init__(self, network: HiNet, level: Level) -> None:
         super().__init__()
-        self.first, _, second, _, self.third = cell_mlps(network, level).cont_extraction_net
+        first, _, second, _, third = cell_mlps(network, level).cont_extraction_net
         kernel = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
         scatter = torch.tensor([[1.0, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
         gather = torch.tensor([[1.0, 1, 1, 0], [0, 1, -1, -1]])
-        weight = torch.einsum("ay,bx,oiyx->abio", kernel, kernel, second.weight.detach())
-        self.weight = nn.Parameter(weight.flatten(0, 1), requires_grad=False)  # [16,512,512]
-        self.register_buffer("scatter", torch.kron(scatter, scatter))
-        self.register_buffer("gather", torch.kron(gather, gather))
+        weight = second.get_parameter("weight").detach()
+        weight = torch.einsum("ay,bx,oiyx->abio", kernel, kernel, weight).flatten(0, 1)
+        self.first = first
+        self.second = nn.Parameter(weight, requires_grad=False)  # [16,512,512]
+        self.third = third
+        self.register_buffer("_scatter", torch.kron(scatter, scatter))
+        self.register_buffer("_gather", torch.kron(gather, gather))
 
     def hidden(self, features: Tensor) -> Tensor:
         """Return the first convolution's output, [cells,512], of features [1,C,2G,2G]."""
@@ -115,10 +123,10 @@ class CellHead(nn.Module):
         """
         padded = torch.cat([hidden, torch.zeros_like(hidden[:1])])
         around = padded.index_select(0, quads.flatten()).reshape(-1, 16, HIDDEN)
-        products = (self.scatter @ around).transpose(0, 1) @ self.weight
-        convolved = (self.gather @ products.transpose(0, 1)).flatten(0, 1)
-        weight = self.third.weight.flatten(1)
-        return functional.linear(functional.relu(convolved), weight, self.third.bias)
+        products = (self._scatter @ around).transpose(0, 1) @ self.second
+        convolved = (self._gather @ products.transpose(0, 1)).flatten(0, 1)
+        weight, bias = self.third.parameters()  # of a 1x1 convolution
+        return functional.linear(functional.relu(convolved), weight.flatten(1), bias)
 
 
 class Mlps(NamedTuple):
@@ -293,7 +301,8 @@ class LevelGraph(nn.Module):
     def entries(self, y: Tensor, x: Tensor) -> Tensor:
         """Return float32 [C,t,t,32] of the learnt table, at rows y [t] and columns x [C,t]."""
         index = y[None, :, None] * TABLE + x[:, None]
-        return self.table.squeeze(0).index_select(0, index.flatten()).reshape(*index.shape, -1)
+        found: Tensor = self.table.squeeze(0).index_select(0, index.flatten())
+        return found.reshape(*index.shape, CHANNELS)
 
 
 def enlarged(below: Tensor, near: Tensor, far: Tensor, window: int) -> tuple[Tensor, Tensor]:

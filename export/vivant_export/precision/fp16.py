@@ -11,7 +11,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from vivant.errors import ModelError
-from vivant_export.precision.graphs import (
+from vivant_export.precision.nodes import (
     CONTRACTIONS,
     coordinates,
     element_types,

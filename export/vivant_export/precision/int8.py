@@ -12,7 +12,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from vivant.backends.onnxruntime import usable_cores
 from vivant.errors import ModelError
-from vivant_export.precision.graphs import (
+from vivant_export.precision.nodes import (
     CONTRACTIONS,
     coordinates,
     element_types,
@@ -71,7 +71,7 @@ def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes = []
     for node in model.graph.node:
         if node.op_type == "Transpose" and node.input[0] in weights:
-            order = helper.get_node_attr_value(node, "perm")
+            order = next((list(a.ints) for a in node.attribute), None)  # None: the other way round
             values = numpy_helper.to_array(weights[node.input[0]]).transpose(order)
             name = node.output[0]
             weights[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)

@@ -21,16 +21,12 @@ from numpy.typing import NDArray
 from vivant.backends import Arrays, Closing, Engine
 from vivant.backends.onnxruntime import OnnxRuntimeEngine, usable_cores
 from vivant.errors import EngineError, ImageError
+from vivant.harmonizers.inr_axes import FULL, HALF, LEVELS, QUARTER, Level
 from vivant.harmonizers.inr_geometry import (
     CHANNELS,
-    FULL,
-    HALF,
     LEAST_SIDE,
-    LEVELS,
-    QUARTER,
     Corner,
     Layout,
-    Level,
     Tile,
     best_layout,
     quads,
@@ -143,7 +139,7 @@ class InrHarmonizer(Closing):
         strips = [slice(top, min(top + _ROWS, y + height)) for top in range(y, y + height, _ROWS)]
 
         def at(strength: float) -> Image:
-            harmonized = composite.copy()
+            harmonized: Image = composite.copy()
 
             def blend(rows: slice) -> None:
                 place = rows, columns
@@ -180,30 +176,33 @@ class InrHarmonizer(Closing):
         """
         wanted = mask > 0 if wanted is None else wanted
         plan = self._plan(layout, wanted)
-        small = resample(composite, _SIDE, _SIDE, BILINEAR)
-        weight = resample(mask / np.float32(255), _SIDE, _SIDE, BILINEAR)
-        inputs = {"image": small[np.newaxis], "mask": weight[np.newaxis]}
-        encoded = self._engines["encoder"].run(inputs)
+        encoded = self._encode(composite, mask)
         mlps = self._mlps(encoded, [tile for _, part in plan for tile in part])
         colours = {name: encoded[name] for name in ("colour_weights", "colour_biases")}
 
-        pixels = cv2.cvtColor(composite, cv2.COLOR_RGB2RGBA)
+        pixels = np.asarray(cv2.cvtColor(composite, cv2.COLOR_RGB2RGBA), np.uint8)
         pixels[..., 3] = mask
         prediction = np.zeros(composite.shape, np.float32)
         size = layout.size
         for (top, left), part in plan:
             crop_top, crop_left = layout.crop((top, left))
             patch = pixels[crop_top : crop_top + size, crop_left : crop_left + size]
-            below = self._below(layout, (top, left), patch, mlps)
+            inputs = {**self._below(layout, (top, left), patch, mlps), **colours}
             place = prediction[top : top + size, left : left + size].transpose(2, 0, 1)
-            self._run(FULL, part, patch, mlps, {**below, **colours}, place)
+            self._run(FULL, part, patch, mlps, inputs, place)
         if not np.isfinite(prediction.sum()):
             raise EngineError(f"{_MODEL}: its colours are no numbers; export it in fp32")
         return prediction
 
-    def _plan(
-        self, layout: Layout, wanted: NDArray[np.bool_]
-    ) -> list[tuple[Corner, list[Tile]]]:
+    def _encode(self, composite: Image, mask: Matte) -> Arrays:
+        """Return what the encoder says about a picture."""
+        small = resample(composite, _SIDE, _SIDE, BILINEAR)
+        weight = resample(np.asarray(mask / np.float32(255)), _SIDE, _SIDE, BILINEAR)
+        return self._engines["encoder"].run(
+            {"image": small[np.newaxis], "mask": weight[np.newaxis]}
+        )
+
+    def _plan(self, layout: Layout, wanted: NDArray[np.bool_]) -> list[tuple[Corner, list[Tile]]]:
         """Return the corners of the patches that hold wanted pixels, with their tiles."""
         plan = []
         for top, left in layout.corners:

@@ -35,6 +35,9 @@ splines) between the entries of the table. Both are small matrices. With as many
 **Tiles.** A level is computed tile by tile (``Tile``): one row of cells high, some cells wide,
 so that what is computed at a time stays small, however large the picture. Only the tiles that
 hold wanted positions are.
+
+**Quads.** What the encoder gives for a cell of the full level is computed for quads of 2x2 cells,
+again only for those that are wanted (``quads``).
 """
 
 from __future__ import annotations
@@ -42,14 +45,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-TABLE = 256
-"""Entries on a side of the learnt table."""
+from vivant.harmonizers.inr_axes import FULL, Axis, Level, axis_tables, crop_start
 
 CHANNELS = 32
 """Numbers that a position hands to the next level."""
@@ -67,23 +70,6 @@ Corner: TypeAlias = tuple[int, int]
 """Top and left of a patch, in pixels."""
 
 _Ints: TypeAlias = NDArray[np.int32]
-_Floats: TypeAlias = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Level:
-    """A size of the picture: ``shrink`` pixels on a side of a position, ``grid`` cells."""
-
-    name: str
-    shrink: int
-    grid: int
-
-
-QUARTER, HALF, FULL = LEVELS = (
-    Level("quarter", 4, 16),
-    Level("half", 2, 32),
-    Level("full", 1, 64),
-)
 
 
 @dataclass(frozen=True)
@@ -119,7 +105,7 @@ class Layout:
         They truncate where they should round, so it can be a pixel too early.
         """
         top, left = (
-            _crop_start(length, start, self.size, FULL.shrink)
+            crop_start(length, start, self.size, FULL.shrink)
             for length, start in zip((self.height, self.width), corner, strict=True)
         )
         return top, left
@@ -127,7 +113,7 @@ class Layout:
     def axes(self, level: Level, corner: Corner, nodes: int) -> tuple[Axis, Axis]:
         """Return the tables for y and x of the patch at ``corner``, with ``nodes`` a cell."""
         y, x = (
-            _axis(level, length, start, self.size, self.blocks, nodes)
+            axis_tables(level, length, start, self.size, self.blocks, nodes)
             for length, start in zip((self.height, self.width), corner, strict=True)
         )
         return y, x
@@ -156,37 +142,6 @@ def best_layout(height: int, width: int) -> Layout:
         return square_layout(height, next((s for s in sizes if s <= MOST_PATCH), sizes[-1]))
     layouts = [arbitrary_layout(height, width, split) for split in (4, 5, 6, 7)]
     return next((layout for layout in layouts if layout.aligned), layouts[0])
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The tables of one axis of a patch at a level, for each of its C cells.
-
-    Positions count from the patch's first. A cell has K of them at most; one with fewer repeats
-    its last, so that arrays are rectangular.
-
-    Attributes:
-        first: its first position; C+1 numbers, the last is the patch's size.
-        cells: int32 [C], which of the grid it is.
-        pixels: int32 [C,K], its positions.
-        nodes: float32 [C,n], the coordinates -1..1 of its polynomial nodes.
-        node_basis: float32 [C,K,n], the weight of each node at each position.
-        table: int32 [C,t], the rows or columns of the learnt table around it.
-        table_basis: float32 [C,K,t], their weight at each position.
-    """
-
-    first: tuple[int, ...]
-    cells: _Ints
-    pixels: _Ints
-    nodes: _Floats
-    node_basis: _Floats
-    table: _Ints
-    table_basis: _Floats
-
-    @property
-    def size(self) -> int:
-        """How many positions there are."""
-        return self.first[-1]
 
 
 @dataclass(frozen=True)
@@ -222,10 +177,7 @@ class Tile:
     def window(self) -> slice:
         """The positions on x that begin and end with a row of memory; see ``below``."""
         unit = self.x.size // math.gcd(self.x.size, CHANNELS)
-        return slice(
-            self.columns.start // unit * unit,
-            min(-(-self.columns.stop // unit) * unit, self.x.size),
-        )
+        return slice(self.columns.start // unit * unit, -(-self.columns.stop // unit) * unit)
 
     def tables(self) -> dict[str, NDArray[Any]]:
         """Return the inputs of a level's graph that say where the tile is.
@@ -293,110 +245,8 @@ def tiles(y: Axis, x: Axis, wanted: NDArray[np.bool_] | None, area: int) -> Iter
         for start, stop in edges.reshape(-1, 2).tolist():
             parts = -(-(stop - start) // across)
             bounds = [start + (stop - start) * part // parts for part in range(parts + 1)]
-            for begin, end in zip(bounds, bounds[1:]):
+            for begin, end in pairwise(bounds):
                 yield Tile(y, x, row, begin, end)
-
-
-def nodes_needed(frequency: float, grid: int, accuracy: float = 1e-7) -> int:
-    """Return how many Chebyshev nodes give a sine within a cell to ``accuracy``.
-
-    The error of interpolating sin(frequency * c) at n nodes over a stretch of half-width h is at
-    most (frequency * h)**n / (n! * 2**(n-1)).
-
-    Args:
-        frequency: the largest factor of a coordinate inside the sines.
-        grid: cells on an axis, each 2 / grid of a coordinate wide; a position more is allowed for.
-        accuracy: the largest error wanted.
-    """
-    phase = frequency * 1.25 / grid
-    nodes = 2
-    while phase**nodes / (math.factorial(nodes) * 2 ** (nodes - 1)) > accuracy:
-        nodes += 1
-    return nodes
-
-
-@lru_cache(maxsize=256)
-def _axis(level: Level, length: int, start: int, size: int, blocks: bool, nodes: int) -> Axis:
-    """Return the tables of a patch of ``size`` pixels from ``start`` of ``length`` pixels on."""
-    begin = _crop_start(length, start, size, level.shrink)
-    positions = size // level.shrink
-    coordinates = _coordinates(length // level.shrink)[begin : begin + positions]
-    if blocks:
-        each = length // level.shrink // level.grid
-        cell = start * level.grid // length + np.arange(positions) // each
-    else:
-        cell = _nearest_cells(coordinates, level.grid)
-    starts = np.flatnonzero(np.diff(cell, prepend=-1))
-    first = np.append(starts, positions)
-    most = int(np.diff(first).max())
-    pixels = np.minimum(starts[:, None] + np.arange(most), first[1:, None] - 1)
-    node, node_basis = _polynomials(coordinates[pixels].astype(np.float64), nodes)
-    table, table_basis = (
-        (pixels, np.broadcast_to(np.eye(most), (len(starts), most, most)))
-        if positions**2 == TABLE**2
-        else _hats(coordinates[pixels])
-    )
-    return Axis(
-        first=tuple(first.tolist()),
-        cells=cell[starts].astype(np.int32),
-        pixels=pixels.astype(np.int32),
-        nodes=node.astype(np.float32),
-        node_basis=node_basis.astype(np.float32),
-        table=table.astype(np.int32),
-        table_basis=table_basis.astype(np.float32),
-    )
-
-
-def _crop_start(length: int, start: int, size: int, shrink: int) -> int:
-    """Return where a patch begins in a level of the picture.
-
-    The procedures go through a share of the free length and truncate: the result can be one less
-    than ``start // shrink``, even at full size.
-    """
-    free = length - size
-    share = start / free if free else 0
-    return int((length // shrink - size // shrink) * share)
-
-
-def _coordinates(length: int) -> _Floats:
-    """Return the coordinates -1..1 of all positions, in the procedures' own rounding."""
-    c = np.arange(length, dtype=np.float32) / np.float32(length - 1)
-    return (c - np.float32(0.5)) * np.float32(2)
-
-
-def _nearest_cells(coordinates: _Floats, grid: int) -> NDArray[np.int64]:
-    """Return the cell with the nearest centre, ties to even, as PyTorch's ``grid_sample``."""
-    place = ((coordinates + np.float32(1)) * np.float32(grid) - np.float32(1)) / np.float32(2)
-    return np.rint(np.clip(place, 0, grid - 1)).astype(np.int64)
-
-
-def _polynomials(
-    coordinates: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return Chebyshev nodes [C,n] and their weights [C,K,n] at coordinates [C,K], ascending."""
-    low, high = coordinates[:, :1], coordinates[:, -1:]
-    middle, reach = (low + high) / 2, np.maximum((high - low) / 2, 1e-9)
-    angles = (np.arange(count) + 0.5) * (np.pi / count)
-    degrees = np.arange(count)[:, np.newaxis]
-    terms = np.cos(degrees * angles)  # Chebyshev polynomials [degree,n] at the nodes
-    terms[0] = 0.5
-    position = np.arccos(np.clip((coordinates - middle) / reach, -1, 1))
-    at = np.cos(position[..., np.newaxis] * degrees[:, 0])  # and [C,K,degree] at the coordinates
-    return middle + reach * np.cos(angles), at @ terms * (2 / count)
-
-
-def _hats(coordinates: _Floats) -> tuple[NDArray[np.int64], _Floats]:
-    """Return the entries [C,t] of the table around coordinates [C,K], and their weights [C,K,t].
-
-    The first and last entry lie at -1 and 1.
-    """
-    place = np.clip((coordinates + 1) / 2 * (TABLE - 1), 0, TABLE - 1)
-    low = np.floor(place[:, :1]).astype(np.int64)
-    count = int((np.floor(place[:, -1:]).astype(np.int64) - low).max()) + 2
-    entries = low + np.arange(count)
-    distance = np.abs(place[..., np.newaxis] - entries[:, np.newaxis])
-    weights = np.maximum(1 - distance, 0).astype(np.float32)
-    return np.minimum(entries, TABLE - 1), weights
 
 
 def quads(wanted: NDArray[np.bool_]) -> tuple[_Ints, _Ints]:

@@ -1,4 +1,4 @@
-"""What both conversions ask of a graph."""
+"""What both conversions ask of a graph and its nodes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,214 @@
+"""INR-Harmonization's geometry against the plain statement of what it must be."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from vivant.harmonizers.inr_axes import FULL, HALF, LEVELS, QUARTER, nodes_needed
+from vivant.harmonizers.inr_geometry import (
+    CHANNELS,
+    LEAST_SIDE,
+    MOST_PATCH,
+    arbitrary_layout,
+    best_layout,
+    quads,
+    square_layout,
+    tiles,
+)
+
+FREQUENCY = 2.5
+LAYOUTS = [
+    square_layout(256, 256),
+    square_layout(512, 512),  # its half level has 65,536 positions
+    square_layout(512, 256),  # its full level has
+    square_layout(768, 384),
+    arbitrary_layout(302, 450),  # starts are truncated
+    arbitrary_layout(65, 115),  # even at full size
+    arbitrary_layout(100, 140, 1),
+]
+
+
+def patches():
+    for layout in LAYOUTS:
+        for corner in {
+            layout.corners[0],
+            layout.corners[-1],
+            layout.corners[1 % len(layout.corners)],
+        }:
+            for level in LEVELS:
+                yield pytest.param(
+                    layout,
+                    corner,
+                    level,
+                    id=f"{layout.height}x{layout.width}-{corner}-{level.name}",
+                )
+
+
+PATCHES = list(patches())
+
+
+def plain_axis(layout, length, start, level):
+    """Coordinate and cell of each position of a patch, one by one."""
+    size, count = layout.size // level.shrink, length // level.shrink
+    free = length - layout.size
+    begin = int((count - size) * (start / free)) if free else 0
+    coordinates, cells = [], []
+    for i in range(size):
+        c = (np.float32(begin + i) / np.float32(count - 1) - np.float32(0.5)) * np.float32(2)
+        coordinates.append(c)
+        if layout.blocks:
+            cells.append((start // level.shrink + i) * level.grid // count)
+        else:
+            place = ((c + np.float32(1)) * np.float32(level.grid) - np.float32(1)) / np.float32(2)
+            cells.append(round(min(max(float(place), 0), level.grid - 1)))
+    return np.array(coordinates), np.array(cells)
+
+
+@pytest.mark.parametrize(("layout", "corner", "level"), PATCHES)
+def test_an_axis_position_by_position(layout, corner, level):
+    nodes = nodes_needed(FREQUENCY, level.grid)
+    lengths = (layout.height, layout.width)
+    for axis, length, start in zip(layout.axes(level, corner, nodes), lengths, corner, strict=True):
+        coordinates, cells = plain_axis(layout, length, start, level)
+        assert axis.size == len(coordinates) == layout.size // level.shrink
+        seen = 0
+        for number, cell in enumerate(axis.cells):
+            own = range(axis.first[number], axis.first[number + 1])
+            assert own.start == seen
+            seen = own.stop
+            assert set(cells[own.start : own.stop]) == {cell}
+            assert list(axis.pixels[number, : len(own)]) == list(own)
+            assert set(axis.pixels[number, len(own) :]) <= {own.stop - 1}
+            c = coordinates[axis.pixels[number]].astype(np.float64)
+            for phase in (0.0, 1.0, 2.0):
+                wave = np.sin(FREQUENCY * axis.nodes[number].astype(np.float64) + phase)
+                at = axis.node_basis[number] @ wave
+                np.testing.assert_allclose(at, np.sin(FREQUENCY * c + phase), rtol=0, atol=1e-6)
+            place = axis.table_basis[number] @ axis.table[number]
+            if axis.size == 256:
+                assert list(place) == list(axis.pixels[number])
+            else:
+                np.testing.assert_allclose(place, (c + 1) / 2 * 255, rtol=0, atol=1e-4)
+            assert np.all(axis.table_basis[number] >= 0)
+            np.testing.assert_allclose(axis.table_basis[number].sum(axis=1), 1, atol=1e-6)
+            assert np.all(np.count_nonzero(axis.table_basis[number], axis=1) <= 2)
+        assert seen == axis.size
+
+
+@pytest.mark.parametrize(("layout", "corner", "level"), PATCHES)
+def test_tiles_take_each_wanted_cell_once(layout, corner, level):
+    axes = layout.axes(level, corner, 4)
+    side = axes[0].size
+    wanted = np.zeros((side, side), bool)
+    cv2.ellipse(
+        wanted.view(np.uint8), (side // 3, side // 2), (side // 4, side // 3), 30, 0, 360, 1, -1
+    )
+    for asked in (wanted, None, np.zeros_like(wanted)):
+        times = np.zeros((side, side), int)
+        for tile in tiles(*axes, asked, 500):
+            times[tile.rows, tile.columns] += 1
+            area = (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start)
+            assert area <= 500 or tile.stop == tile.start + 1
+        needed = np.ones_like(wanted) if asked is None else asked
+        for y, y_end in pairwise(axes[0].first):
+            for x, x_end in pairwise(axes[1].first):
+                cell = np.s_[y:y_end, x:x_end]
+                assert np.all(times[cell] == int(needed[cell].any()))
+
+
+@pytest.mark.parametrize(("layout", "corner", "level"), PATCHES)
+def test_where_a_tile_finds_its_columns(layout, corner, level):
+    for tile in tiles(*layout.axes(level, corner, 4), None, 700):
+        tables = tile.tables()
+        columns = np.arange(tile.window.start, tile.window.stop)[tables["x_pixels"]]
+        cells = layout.axes(level, corner, 4)[1].cells[tile.start : tile.stop]
+        assert tile.cells[0] == tile.y.cells[tile.row]
+        assert list(tile.cells[1]) == list(cells)
+        found = columns.ravel()[tables["x_raster"]]
+        assert list(found) == list(range(tile.columns.start, tile.columns.stop))
+        assert tables["y_node_basis"].shape[0] == tile.rows.stop - tile.rows.start
+
+
+@pytest.mark.parametrize(
+    ("layout", "corner", "level"), [case for case in PATCHES if case.values[2] is not QUARTER]
+)
+def test_what_a_tile_is_given_of_the_level_below(layout, corner, level):
+    """Against the enlarged level, whose memory is read as though its channels came last."""
+    side = layout.size // level.shrink
+    rng = np.random.default_rng(3)
+    below = rng.random((CHANNELS, side // 2, side // 2), np.float32)
+    large = np.stack([cv2.resize(channel, (side, side)) for channel in below])
+    given = large.reshape(side, side, CHANNELS)
+    for tile in list(tiles(*layout.axes(level, corner, 4), None, 900))[::7]:
+        rows = tile.below()
+        lines = below.reshape(-1, side // 2)
+        line = 0.75 * lines[rows["near"]] + 0.25 * lines[rows["far"]]
+        padded = np.pad(line, ((0, 0), (0, 0), (1, 1)), mode="edge")
+        middle = padded[..., 1:-1]
+        even, odd = 0.75 * middle + 0.25 * padded[..., :-2], 0.75 * middle + 0.25 * padded[..., 2:]
+        values = np.stack([even, odd], axis=-1).reshape(len(line), -1, CHANNELS)
+        np.testing.assert_allclose(values, given[tile.rows, tile.window], rtol=0, atol=1e-6)
+
+
+def test_quads_hold_the_wanted_cells_and_their_surroundings():
+    grid = 8
+    wanted = np.zeros((grid, grid), bool)
+    wanted[0, 0] = wanted[3, 4] = wanted[7, 6] = True
+    index, places = quads(wanted)
+    assert index.shape == (3, 16)
+    padded = np.pad(np.arange(grid * grid).reshape(grid, grid), 1, constant_values=grid * grid)
+    for y, x in np.ndindex(grid, grid):
+        if (y // 2, x // 2) not in {(0, 0), (1, 2), (3, 3)}:
+            assert places[y, x] == -1
+            continue
+        quad, within = divmod(places[y, x], 4)
+        assert within == 2 * (y % 2) + x % 2
+        top, left = y // 2 * 2, x // 2 * 2
+        np.testing.assert_array_equal(
+            index[quad].reshape(4, 4), padded[top : top + 4, left : left + 4]
+        )
+    assert quads(np.zeros((4, 4), bool))[0].shape == (0, 16)
+
+
+def test_more_nodes_for_faster_sines_and_larger_cells():
+    assert nodes_needed(2, 64) <= nodes_needed(2, 16) < nodes_needed(20, 16)
+    assert nodes_needed(0.0, 64) == 2
+
+
+def test_the_best_layout_is_a_published_one():
+    assert best_layout(1024, 1024) == square_layout(1024, 1024)
+    assert best_layout(4096, 4096) == square_layout(4096, MOST_PATCH)
+    assert best_layout(1080, 1920) == arbitrary_layout(1080, 1920, 4)
+    assert best_layout(1000, 1000) == arbitrary_layout(1000, 1000, 4)
+    assert best_layout(65, 115).size == arbitrary_layout(65, 115, 5).size
+
+
+@pytest.mark.parametrize("size", [(65, 115), (67, 119), (LEAST_SIDE, LEAST_SIDE), (33, 500)])
+def test_the_best_layout_reads_patches_where_they_belong(size):
+    layout = best_layout(*size)
+    covered = np.zeros(size, bool)
+    for top, left in layout.corners:
+        assert layout.crop((top, left)) == (top, left)
+        covered[top : top + layout.size, left : left + layout.size] = True
+    assert covered.all()
+
+
+def test_some_published_patches_are_read_a_pixel_off():
+    layout = arbitrary_layout(65, 115)
+    assert not layout.aligned
+    assert any(layout.crop(corner) != corner for corner in layout.corners)
+    assert all(
+        0 <= start - read <= 1
+        for corner in layout.corners
+        for start, read in zip(corner, layout.crop(corner), strict=True)
+    )
+
+
+def test_levels_are_each_half_of_the_next():
+    for low, high in ((QUARTER, HALF), (HALF, FULL)):
+        assert low.shrink == 2 * high.shrink
+        assert 2 * low.grid == high.grid
