@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,17 @@ def test_every_extra_that_a_message_names_exists():
     }
     assert named
     assert named <= declared
+
+
+@pytest.mark.parametrize(
+    "module", ["cli", "catalogue", "weights", "download", "sources", "mtcnn", "origin", "seeded"]
+)
+def test_what_needs_no_torch_imports_none(module):
+    code = f"import sys, vivant_export.{module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_import_vivant_stays_light():
+    heavy = {"torch", "onnx", "onnxruntime", "typer", "rich", "huggingface_hub", "vivant_export"}
+    code = f"import sys, vivant; sys.exit(bool({heavy!r} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -14,13 +15,18 @@ from safetensors.numpy import save_file  # noqa: E402
 
 from vivant.errors import EngineError, ModelError, OutputError  # noqa: E402
 from vivant.store import EngineStore  # noqa: E402
-from vivant_export import exporter, verify  # noqa: E402
+from vivant_export import calibration, exporter, verify  # noqa: E402
 from vivant_export.architectures import build_network  # noqa: E402
 from vivant_export.catalogue import find_model  # noqa: E402
 from vivant_export.cli import export_model, verify_engine  # noqa: E402
 from vivant_export.exporter import Choice  # noqa: E402
 from vivant_export.mtcnn_weights import SHAPES  # noqa: E402
 from vivant_export.seeded import seeded_state  # noqa: E402
+
+EMPTY_GRAPH = onnx.helper.make_model(
+    onnx.helper.make_graph([], "empty", [], []),
+    opset_imports=[onnx.helper.make_opsetid("", 18)],
+).SerializeToString()
 
 
 def state_of(model, seed=5):
@@ -201,8 +207,6 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
 def test_a_graph_that_computes_something_else_is_caught(engines):
     """The gate sees a single weight that is off by a tenth."""
     folder = engines.engine("bargainnet")
-    import onnx
-
     model = onnx.load_from_string(folder.read("model"))
     weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     values = np.frombuffer(weight.raw_data, np.float32).copy()
@@ -216,6 +220,48 @@ def test_a_graph_that_computes_something_else_is_caught(engines):
     good = verify.measure(spec, {"model": folder.read("model")})
     bad = verify.measure(spec, {"model": model.SerializeToString()})
     assert good["model.max_abs"] <= 1e-6 < bad["model.max_abs"]
+
+
+@pytest.fixture
+def one_picture(monkeypatch):
+    """Calibrate and judge with a picture each."""
+    for name in ("pictures", "held_out"):
+        several = getattr(calibration, name)
+        monkeypatch.setattr(calibration, name, lambda folder, f=several: [next(f(folder))])
+
+
+def test_int8_is_measured_and_a_quarter_of_the_size(tmp_path, one_picture):
+    store = EngineStore(tmp_path, allow_untrained=True)
+    folder = export_model("rmbg-1.4", store, seed=1, precision="int8", size=512)
+    assert folder.path.name == "int8-512"
+    assert {"alpha.mean_abs", "alpha.iou_loss", "model.mean_abs"} <= set(folder.manifest.parity)
+    assert (folder.path / "model.onnx").stat().st_size < 50e6 < 4 * 44_046_790
+    assert folder.manifest.graphs["model"].inputs[0].shape == (1, 512, 512, 3)
+
+
+@pytest.mark.parametrize(("moved", "passes"), [(0.009, True), (0.011, False), (np.nan, False)])
+def test_int8_that_moves_the_matte_is_refused(tmp_path, monkeypatch, moved, passes):
+    """On weights that somebody trained."""
+    checkpoint = tmp_path / "mine.safetensors"
+    save_file(state_of("rmbg-1.4"), checkpoint)
+    accuracy = {"alpha.mean_abs": moved, "alpha.iou_loss": 0.0}
+    monkeypatch.setattr(exporter, "_file", lambda *_: (EMPTY_GRAPH, accuracy))
+    monkeypatch.setattr(verify, "measure", lambda *_: {})
+    store = EngineStore(tmp_path / "engines")
+    asked = {"weights": checkpoint, "precision": "int8"}
+    if passes:
+        assert export_model("rmbg-1.4", store, **asked).manifest.parity == accuracy
+        return
+    with pytest.raises(EngineError, match=r"rmbg-1\.4 int8: alpha\.mean_abs is"):
+        export_model("rmbg-1.4", store, **asked)
+    assert store.models() == ()
+
+
+def test_fp16_is_judged_as_a_gpu_rounds(tmp_path):
+    store = EngineStore(tmp_path, allow_untrained=True)
+    folder = export_model("bargainnet", store, seed=7, precision="fp16")
+    assert 1e-6 < folder.manifest.parity["model.max_abs"] <= 5e-3
+    assert verify_engine(folder) == dict(folder.manifest.parity)
 
 
 @pytest.mark.parametrize(

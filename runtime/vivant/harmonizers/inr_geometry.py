@@ -134,13 +134,13 @@ def best_layout(height: int, width: int) -> Layout:
     """Return the published layout that suits a picture, of ``LEAST_SIDE`` at least.
 
     The square procedure's where it can be had, with one patch up to ``MOST_PATCH``; the arbitrary
-    procedure's otherwise, with 4 patches along the shorter side as published, or a few more where
-    it would read some a pixel off.
+    procedure's otherwise, with 4 patches along the shorter side as published, or another number
+    where it would read some patches a pixel off, as in one size of ten.
     """
     if height == width and height % MULTIPLE == 0:
         sizes = [height // parts for parts in (1, 2, 4, 8, 16)]
         return square_layout(height, next((s for s in sizes if s <= MOST_PATCH), sizes[-1]))
-    layouts = [arbitrary_layout(height, width, split) for split in (4, 5, 6, 7)]
+    layouts = [arbitrary_layout(height, width, split) for split in (4, 3, 5, 2, 6)]
     return next((layout for layout in layouts if layout.aligned), layouts[0])
 
 

@@ -1,0 +1,199 @@
+"""INR-Harmonization's graphs as files, with the runtime around them, against the golden arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from vivant.harmonizers.inr import InrHarmonizer  # noqa: E402
+from vivant.harmonizers.inr_axes import LEVELS  # noqa: E402
+from vivant.harmonizers.inr_geometry import arbitrary_layout, quads, square_layout  # noqa: E402
+from vivant_export import verify  # noqa: E402
+from vivant_export.catalogue import find_model  # noqa: E402
+from vivant_export.graphs.harmonizer import harmonizer_engine  # noqa: E402
+from vivant_export.networks.hinet import HiNet  # noqa: E402
+from vivant_export.networks.hinet_procedures import FOREGROUND  # noqa: E402
+from vivant_export.onnx_export import finished, to_onnx  # noqa: E402
+from vivant_export.precision import to_fp16  # noqa: E402
+from vivant_export.seeded import seeded_state  # noqa: E402
+
+GOLDEN = [
+    "square_256",
+    "square_512",
+    "square_512_split_256",
+    "arbitrary_640x360",
+    "arbitrary_450x302",
+]
+
+
+@pytest.fixture(scope="module")
+def spec():
+    network = HiNet().eval().requires_grad_(False)
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    state = seeded_state(shapes, 1)
+    network.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
+    return harmonizer_engine(network)
+
+
+@pytest.fixture(scope="module")
+def models(spec):
+    return {graph.name: to_onnx(graph) for graph in spec.graphs}
+
+
+@pytest.fixture(scope="module")
+def halves(spec, models):
+    """In FP16; made before the full ones are finished, which drops what this needs to know."""
+    return {
+        graph.name: finished(to_fp16(models[graph.name], graph.keep_fp32)) for graph in spec.graphs
+    }
+
+
+@pytest.fixture(scope="module")
+def files(models, halves):
+    return {name: finished(model) for name, model in models.items()}
+
+
+@pytest.fixture(scope="module")
+def harmonizer(spec, files):
+    nodes = spec.preprocessing["nodes"]
+    with InrHarmonizer.of_graphs(files.__getitem__, "seeded", nodes, None) as harmonizer:
+        yield harmonizer
+
+
+def layout_of(meta, height, width):
+    if meta["mode"] == "square":
+        return square_layout(height, meta["split"]["split_resolution"])
+    return arbitrary_layout(height, width, meta["split"]["split_num"])
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_published_colours_and_the_published_result(harmonizer, golden, name):
+    expected = golden(f"inr-harmonization_{name}")
+    inputs = golden("inr-harmonization_square_512") if name.endswith("split_256") else expected
+    composite, mask = inputs["composite"], inputs["mask"]
+    layout = layout_of(expected.meta, *mask.shape)
+    prediction = harmonizer.predict(composite, mask, layout, np.ones(mask.shape, bool))
+
+    top, left = (side // 2 - 24 for side in mask.shape)
+    error = np.abs(prediction[top : top + 48, left : left + 48] - expected["prediction_crop"])
+    assert error.max() < 1e-3
+    assert error.mean() < 2e-5
+    step = expected.meta["prediction_stride"]
+    thinned = prediction[::step, ::step] - expected["prediction"].astype(np.float32)
+    assert np.abs(thinned).mean() < 2.5e-4
+
+    levels = np.clip((prediction * np.float32(0.5) + np.float32(0.5)) * 255, 0, 255)
+    used = mask > FOREGROUND
+    difference = levels.astype(np.uint8)[used].astype(int) - expected["harmonized"][used]
+    assert np.abs(difference).max() <= 1
+    assert np.count_nonzero(difference) / composite.size < 2e-3
+
+
+def test_only_what_is_wanted_changes_nothing_about_it(harmonizer, golden):
+    inputs = golden("inr-harmonization_arbitrary_450x302")
+    composite, mask = inputs["composite"], inputs["mask"]
+    layout = arbitrary_layout(*mask.shape)
+    some = harmonizer.predict(composite, mask, layout)
+    every = harmonizer.predict(composite, mask, layout, np.ones(mask.shape, bool))
+    np.testing.assert_allclose(some[mask > 0], every[mask > 0], rtol=0, atol=1e-3)
+
+
+def test_the_cells_get_the_published_parameters(spec, harmonizer, golden):
+    expected = golden("inr-harmonization_square_256")
+    inputs = {
+        "image": expected["composite"][np.newaxis],
+        "mask": expected["mask"][np.newaxis].astype(np.float32) / 255,
+    }
+    encoded = harmonizer._engines["encoder"].run(inputs)
+    np.testing.assert_allclose(encoded["lut3d"], expected["lut3d"], rtol=0, atol=3e-5)
+    for number, level in enumerate(LEVELS):
+        every, places = quads(np.ones((level.grid, level.grid), bool))
+        if f"{level.name}_cells" in encoded:
+            params = encoded[f"{level.name}_cells"]
+        else:
+            given = {"hidden": encoded["full_hidden"], "quads": every}
+            params = harmonizer._engines["cells"].run(given)["full_cells"]
+        expected.check_stage(f"cell_params{2 - number}", params[places].transpose(2, 0, 1)[None])
+
+
+def test_every_graph_computes_what_its_module_computes(spec, files):
+    measured = verify.measure(dataclasses.replace(spec, end_to_end=None), files)
+    for graph in spec.graphs:
+        assert measured[f"{graph.name}.max_abs"] < 1e-4
+        assert len(list(graph.samples())) == 2
+
+
+def test_the_engine_passes_the_gate_against_the_procedures(spec, files):
+    tolerances = find_model("inr-harmonization").tolerances["fp32"]
+    for quantity, value in spec.end_to_end(files).items():
+        assert value <= tolerances[quantity]
+
+
+def test_operators_that_every_library_has(models):
+    for model in models.values():
+        operators = Counter(node.op_type for node in model.graph.node)
+        unwanted = {"GridSample", "GatherND", "GatherElements", "ScatterND", "Loop", "If", "Pow"}
+        assert not unwanted & set(operators)
+
+
+MEASURE = """
+import pickle, sys
+import numpy as np
+from vivant.harmonizers.inr import InrHarmonizer
+
+def peak():
+    lines = open("/proc/self/status")
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+
+folder, nodes = sys.argv[1], {"quarter": 5, "half": 5, "full": 4}
+read = lambda name: open(f"{folder}/{name}.onnx", "rb").read()
+side = 2048
+composite = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+mask = np.zeros((side, side), np.uint8)
+mask[300:1750, 300:1750] = 255  # half of the picture
+with InrHarmonizer.of_graphs(read, "seeded", nodes, 2) as harmonizer:
+    (result,) = harmonizer.harmonize(composite, mask, (1.0,))
+    assert (result[mask == 255] != composite[mask == 255]).mean() > 0.9
+    print(peak())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="Linux tells the peak")
+def test_four_megapixels_in_one_patch_fit_into_little_memory(files, tmp_path):
+    """The published code takes 7.6 GB for it."""
+    for name, data in files.items():
+        (tmp_path / f"{name}.onnx").write_bytes(data)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 1.1e9
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_every_graph_becomes_a_tensorrt_plan(spec, files, halves, precision):
+    pytest.importorskip("tensorrt_rtx_libs")
+    trt = pytest.importorskip("tensorrt_rtx_bindings")
+    for graph in spec.graphs:
+        logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
+        builder = trt.Builder(logger)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        parser = trt.OnnxParser(network, logger)
+        data = (files if precision == "fp32" else halves)[graph.name]
+        assert parser.parse(data), [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        profile = builder.create_optimization_profile()
+        samples = list(graph.samples())
+        for tensor in graph.inputs:
+            shapes = [sample[tensor.name].shape for sample in samples]
+            least, most = ([f(sizes) for sizes in zip(*shapes, strict=True)] for f in (min, max))
+            profile.set_shape(tensor.name, least, shapes[0], most)
+        config = builder.create_builder_config()
+        config.add_optimization_profile(profile)
+        assert builder.build_serialized_network(network, config) is not None, graph.name

@@ -1,0 +1,240 @@
+"""The harmonizer around HINet: what its graphs are given, and what becomes of their colours.
+
+Stand-ins take the graphs' place. Those of the encoder and of the cells give every cell its number
+in the grid for an MLP; that of the full level gives back the picture's own colours, a bit
+brighter. The graphs themselves are held against HINet in ``tests/export``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vivant.errors import EngineError, ImageError
+from vivant.harmonizers.inr import GRAPHS, InrHarmonizer
+from vivant.harmonizers.inr_axes import FULL, HALF, LEVELS, QUARTER
+from vivant.harmonizers.inr_geometry import arbitrary_layout, quads, square_layout
+from vivant.manifest import Manifest, Weights
+from vivant.store import EngineStore
+
+NODES = {"quarter": 5, "half": 5, "full": 4}
+BRIGHTER = 20
+LAYOUTS = [
+    square_layout(256, 256),
+    square_layout(512, 256),
+    arbitrary_layout(96, 131),
+    arbitrary_layout(286, 300, 3),
+]
+
+
+class Encoder:
+    def __init__(self) -> None:
+        self.given = []
+
+    def run(self, inputs):
+        self.given.append(inputs)
+        everywhere = {level: np.ones((level.grid, level.grid), bool) for level in (QUARTER, HALF)}
+        return {
+            "quarter_cells": cell_numbers(quads(everywhere[QUARTER])[0]),
+            "half_cells": cell_numbers(quads(everywhere[HALF])[0]),
+            "full_hidden": np.zeros((FULL.grid**2, 1), np.float32),
+            "colour_weights": np.zeros(3168, np.float32),
+            "colour_biases": np.zeros(99, np.float32),
+        }
+
+
+class Cells:
+    def run(self, inputs):
+        return {"full_cells": cell_numbers(inputs["quads"])}
+
+
+def cell_numbers(around: np.ndarray) -> np.ndarray:
+    return around[:, [5, 6, 9, 10]].reshape(-1, 1).astype(np.float32)
+
+
+class LevelStandIn:
+    """Gives cells' numbers, or on the full level colours, and keeps what it saw."""
+
+    def __init__(self, level) -> None:
+        self.level, self.seen = level, []
+
+    def run(self, inputs):
+        self.seen.append(inputs)
+        numbers = inputs["params"][inputs["cells"], 0]
+        rows, _, window, _, _ = inputs["pixels"].shape
+        count, most = inputs["x_pixels"].shape
+        if self.level is FULL:
+            flat = inputs["pixels"].reshape(rows, window, 4)[..., :3].astype(np.float32)
+            values = (flat + BRIGHTER)[:, inputs["x_pixels"].ravel()] / 127.5 - 1
+        else:
+            values = np.broadcast_to(np.repeat(numbers, most)[:, None], (rows, count * most, 32))
+        return {"values": values[:, inputs["x_raster"]].transpose(2, 0, 1)}
+
+
+class Engines(dict):
+    def __init__(self) -> None:
+        super().__init__(encoder=Encoder(), cells=Cells())
+        self.update({level.name: LevelStandIn(level) for level in LEVELS})
+        self.closed = []
+        for name, engine in self.items():
+            engine.close = lambda name=name: self.closed.append(name)
+
+
+@pytest.fixture
+def engines() -> Engines:
+    return Engines()
+
+
+@pytest.fixture
+def harmonizer(engines):
+    with InrHarmonizer(engines, NODES, threads=2) as harmonizer:
+        yield harmonizer
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    """Anything but so bright that BRIGHTER would not fit."""
+    return np.random.default_rng(4).integers(0, 230, (height, width, 3), np.uint8)
+
+
+def soft_disc(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    far = np.hypot(y - height * 0.5, x - width * 0.4)
+    return np.clip((height * 0.3 - far) * 30 + 128, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_pixel_gets_the_colour_computed_for_it(harmonizer, layout):
+    composite, mask = picture(layout.height, layout.width), soft_disc(layout.height, layout.width)
+    got = harmonizer.predict(composite, mask, layout)
+    expected = (composite.astype(np.float32) + BRIGHTER) / 127.5 - 1
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got[mask > 0], expected[mask > 0], rtol=0, atol=1e-6)
+    assert np.mean(got == 0) > 0.3
+    whole = harmonizer.predict(composite, mask, layout, np.ones(mask.shape, bool))
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_position_meets_the_cell_that_it_lies_in(harmonizer, engines, layout):
+    """The half level's output is its cells' numbers: every one of them, in the raster."""
+    composite, mask = picture(layout.height, layout.width), soft_disc(layout.height, layout.width)
+    harmonizer.predict(composite, mask, layout)
+    first = next(corner for corner in layout.corners if touched(mask, layout, corner))
+    rows = np.repeat(*cells_of(layout, HALF, first, 0))
+    columns = np.repeat(*cells_of(layout, HALF, first, 1))
+    expected = rows[:, np.newaxis] * HALF.grid + columns
+    below = engines["full"].seen[0]["below"].reshape(32, *expected.shape)
+    np.testing.assert_array_equal(below, np.broadcast_to(expected, below.shape))
+    for given in engines["full"].seen:
+        assert np.all(given["cells"] >= 0)
+        numbers = given["params"][given["cells"], 0]
+        assert np.all(np.diff(numbers) == 1)
+
+
+def touched(mask, layout, corner) -> bool:
+    top, left = corner
+    return bool(mask[top : top + layout.size, left : left + layout.size].any())
+
+
+def cells_of(layout, level, corner, axis):
+    tables = layout.axes(level, corner, 4)[axis]
+    return tables.cells, np.diff(tables.first)
+
+
+def test_a_mask_of_one_pixel_costs_one_tile_of_one_patch(harmonizer, engines):
+    layout = arbitrary_layout(96, 131)
+    mask = np.zeros((96, 131), np.uint8)
+    mask[50, 70] = 255
+    harmonizer.predict(picture(96, 131), mask, layout)
+    assert len(engines["full"].seen) == 1
+    assert len(engines["full"].seen[0]["cells"]) == 1
+    assert len(engines["full"].seen[0]["params"]) == 4
+
+
+def test_the_encoder_is_given_bytes_and_a_mask_of_floats(harmonizer, engines):
+    composite, mask = picture(256, 256), soft_disc(256, 256)
+    harmonizer.harmonize(composite, mask, (1.0,))
+    (given,) = engines["encoder"].given
+    np.testing.assert_array_equal(given["image"], composite[np.newaxis])
+    np.testing.assert_array_equal(given["mask"], mask[np.newaxis].astype(np.float32) / 255)
+
+
+class TestHarmonize:
+    def test_colours_come_in_by_strength_and_mask(self, harmonizer, engines):
+        composite, mask = picture(90, 120), soft_disc(90, 120)
+        strengths = (0.0, 0.25, 1.0)
+        results = harmonizer.harmonize(composite, mask, strengths)
+        for strength, result in zip(strengths, results, strict=True):
+            assert result.dtype == np.uint8
+            weight = strength * mask[..., np.newaxis] / 255
+            expected = composite + weight * BRIGHTER
+            np.testing.assert_allclose(result, expected, rtol=0, atol=0.501)
+            np.testing.assert_array_equal(result[mask == 0], composite[mask == 0])
+        assert len(engines["encoder"].given) == 1
+
+    @pytest.mark.parametrize("size", [(32, 32), (40, 333), (64, 64), (256, 256), (301, 200)])
+    def test_any_size(self, harmonizer, size):
+        composite, mask = picture(*size), soft_disc(*size)
+        (result,) = harmonizer.harmonize(composite, mask, (1.0,))
+        inside = mask == 255
+        np.testing.assert_array_equal(result[inside], composite[inside] + BRIGHTER)
+
+    def test_nothing_to_do_runs_nothing(self, harmonizer, engines):
+        composite, mask = picture(64, 80), soft_disc(64, 80)
+        empty = np.zeros_like(mask)
+        for given, strengths in ((mask, (0.0,)), (empty, (0.5, 1.0)), (mask, ())):
+            results = harmonizer.harmonize(composite, given, strengths)
+            assert len(results) == len(strengths)
+            for result in results:
+                np.testing.assert_array_equal(result, composite)
+                assert result is not composite
+        assert not engines["encoder"].given
+
+    def test_the_inputs_are_left_alone(self, harmonizer):
+        composite, mask = picture(64, 80), soft_disc(64, 80)
+        before = composite.copy(), mask.copy()
+        composite.flags.writeable = mask.flags.writeable = False
+        harmonizer.harmonize(composite, mask, (0.7,))
+        np.testing.assert_array_equal(composite, before[0])
+        np.testing.assert_array_equal(mask, before[1])
+
+    def test_a_mask_of_another_size(self, harmonizer):
+        with pytest.raises(ImageError, match="80x64 for a picture of 64x80; resize the mask"):
+            harmonizer.harmonize(picture(80, 64), soft_disc(64, 80), (1.0,))
+
+    def test_a_picture_too_small_to_cut_up(self, harmonizer):
+        with pytest.raises(ImageError, match=r"31x200.*needs 32 pixels.*choose a larger"):
+            harmonizer.harmonize(picture(200, 31), soft_disc(200, 31), (1.0,))
+
+    def test_colours_that_are_no_numbers(self, harmonizer, engines):
+        run = engines["full"].run
+        engines["full"].run = lambda inputs: {"values": run(inputs)["values"] * np.nan}
+        with pytest.raises(EngineError, match="no numbers; export it in fp32"):
+            harmonizer.harmonize(picture(64, 80), soft_disc(64, 80), (1.0,))
+
+
+class TestOpen:
+    def test_closing_closes_every_engine(self, engines):
+        with InrHarmonizer(engines, NODES, threads=1):
+            pass
+        assert set(engines.closed) == set(GRAPHS)
+
+    def test_no_engine(self, tmp_path):
+        with pytest.raises(EngineError, match="run 'vivant export inr-harmonization'"):
+            InrHarmonizer.open(EngineStore(tmp_path))
+
+    @pytest.mark.parametrize("nodes", [None, {"quarter": 5, "half": 5}, {**NODES, "full": "4"}])
+    def test_a_manifest_without_the_nodes(self, tmp_path, nodes):
+        store = EngineStore(tmp_path)
+        manifest = Manifest(
+            model="inr-harmonization",
+            variant="fp32",
+            role="harmonizer",
+            precision="fp32",
+            graphs={},
+            weights=Weights("custom", "a test", "none"),
+            preprocessing={"nodes": nodes},
+        )
+        store.write(manifest, {})
+        with pytest.raises(EngineError, match="lacks the nodes of quarter, half, full; run"):
+            InrHarmonizer.open(store)
