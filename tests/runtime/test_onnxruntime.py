@@ -77,5 +77,5 @@ def test_a_graph_that_names_another_file_is_refused(tmp_path, monkeypatch, locat
     model = onnx.helper.make_model(
         body, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
     )
-    with pytest.raises(EngineError, match=r"(?i)external data"):
+    with pytest.raises(EngineError, match="sum: names another file"):
         OnnxRuntimeEngine(model.SerializeToString(), "sum")

@@ -71,7 +71,10 @@ class TestOfficialPipes:
         got = RmbgMatter(engine, BIREFNET).matte(expected["photo"], ()).matte
         mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
         given = ((engine.image[0, ::4, ::4] / 255 - mean) / std).transpose(2, 0, 1)
-        np.testing.assert_allclose(given, expected["photo_input"], atol=1e-5)
+        # One version of Pillow rounds some values to the next level of another's.
+        off = np.abs(given - expected["photo_input"])
+        assert off.max() <= 1.01 / 255 / std.min()
+        assert np.mean(off > 1e-5) < 0.05
         small = PIL.Image.fromarray((disc() * 255).astype(np.uint8))
         large = small.resize((330, 420), PIL.Image.Resampling.BICUBIC)
         np.testing.assert_array_equal(got, np.asarray(large))

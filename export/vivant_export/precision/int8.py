@@ -170,13 +170,8 @@ def _quantised(
     model: onnx.ModelProto, nodes: Iterable[NodeProto], ranges: Ranges, scheme: Scheme
 ) -> onnx.ModelProto:
     """Return ``model``, which is changed, with Q/DQ nodes around ``nodes``."""
-    from onnxruntime.quantization import (
-        CalibrationMethod,
-        QDQQuantizer,
-        QuantType,
-        TensorData,
-        TensorsData,
-    )
+    from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
     on_cpu = scheme == "cpu"
     limits = {

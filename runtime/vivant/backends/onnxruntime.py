@@ -13,6 +13,11 @@ from vivant.errors import BackendError, EngineError
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
+# Without this key a tensor of an ONNX file cannot have its data elsewhere. ONNX Runtime follows it
+# to any path, or (lately) to some: what was hashed is all that may be loaded. No name in an engine
+# of ours has the word in it.
+_EXTERNAL = b"location"
+
 
 class OnnxRuntimeEngine(Closing):
     """A graph opened in ONNX Runtime, on exactly the execution provider that was asked for.
@@ -24,8 +29,6 @@ class OnnxRuntimeEngine(Closing):
     - ``allow_spinning = 0``: worker threads sleep between runs. Spinning saves microseconds and
       costs an idle kiosk a whole core.
     - ``inter_op_num_threads = 1``, sequential: the graphs are chains.
-    - ``model_external_initializers_file_folder_path`` where no file can be: weights are inside the
-      file whose hash was checked, and a graph that names another file is refused.
     - Optimisation level *all*; log level *fatal*: what goes wrong is raised.
     """
 
@@ -36,8 +39,13 @@ class OnnxRuntimeEngine(Closing):
 
         Raises:
             BackendError: ONNX Runtime or the provider is not here.
-            EngineError: ONNX Runtime cannot open the graph.
+            EngineError: ONNX Runtime cannot open the graph, or it has weights in another file.
         """
+        if _EXTERNAL in graph:
+            raise EngineError(
+                f"{name}: names another file for its weights, which nothing vouches for; "
+                "export it again"
+            )
         ort = _import_onnxruntime()
         if provider not in ort.get_available_providers():
             available = ", ".join(ort.get_available_providers())
@@ -50,9 +58,6 @@ class OnnxRuntimeEngine(Closing):
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", os.devnull
-        )
         try:
             self._session: Any = ort.InferenceSession(graph, options, providers=[provider])
         # ONNX Runtime's exceptions share no base class but this one.
