@@ -15,8 +15,7 @@ import onnx
 from vivant.manifest import Graph, Manifest
 from vivant.roles import Image
 from vivant.store import EngineFolder, EngineStore
-from vivant_export import calibration, verify
-from vivant_export.accuracy import compare_mattes
+from vivant_export import verify
 from vivant_export.architectures import build_network, engine_spec
 from vivant_export.catalogue import Model
 from vivant_export.checkpoints import load_strictly
@@ -24,7 +23,8 @@ from vivant_export.gate import gate
 from vivant_export.graphs import Arrays, EngineSpec, GraphSpec
 from vivant_export.onnx_export import finished, opset_of, to_onnx
 from vivant_export.origin import Origin
-from vivant_export.precision import Scheme, rounded, to_fp16, to_int8
+from vivant_export.precision import Scheme, calibration, rounded, to_fp16, to_int8
+from vivant_export.precision.accuracy import compare_mattes
 
 Step: TypeAlias = Callable[[str], AbstractContextManager[Any]]
 """Shows a step of the work while it lasts."""

@@ -101,7 +101,7 @@ def find_weights(model: Model) -> Path | None:
     Raises ``ModelError`` for a file that is not the known one, or no longer.
     """
     path = weights_path(model)
-    if path is None or model.sources[0].kind == "wheel":  # mtcnn_weights holds those to their hash
+    if path is None or model.sources[0].kind == "wheel":  # mtcnn.weights holds those to their hash
         return path
     receipt = read_receipt(model)
     known = _source_of(model, path).sha256

@@ -9,7 +9,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from vivant.errors import EngineError, ModelError  # noqa: E402
-from vivant_export.accuracy import compare_mattes  # noqa: E402
+from vivant_export.precision.accuracy import compare_mattes  # noqa: E402
 
 SIDE = 10
 

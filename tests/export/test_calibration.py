@@ -7,7 +7,13 @@ import pytest
 
 from vivant.errors import ImageError, ModelError
 from vivant.images import save_image
-from vivant_export.calibration import DEFAULT_HELD_OUT, DEFAULT_PICTURES, MOST, held_out, pictures
+from vivant_export.precision.calibration import (
+    DEFAULT_HELD_OUT,
+    DEFAULT_PICTURES,
+    MOST,
+    held_out,
+    pictures,
+)
 
 
 @pytest.fixture(scope="module")

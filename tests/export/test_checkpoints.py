@@ -226,7 +226,7 @@ class TestHint:
             check_state({}, state, source="a.pth")
 
     def test_it_recognises_mtcnn(self):
-        from vivant_export.mtcnn_weights import SHAPES
+        from vivant_export.mtcnn.weights import SHAPES
 
         state = {key: np.zeros(shape, np.float32) for key, shape in SHAPES.items()}
         with pytest.raises(ModelError, match="they look like those of mtcnn"):

@@ -15,12 +15,13 @@ from safetensors.numpy import save_file  # noqa: E402
 
 from vivant.errors import EngineError, ModelError, OutputError  # noqa: E402
 from vivant.store import EngineStore  # noqa: E402
-from vivant_export import calibration, exporter, verify  # noqa: E402
+from vivant_export import exporter, verify  # noqa: E402
 from vivant_export.architectures import build_network  # noqa: E402
 from vivant_export.catalogue import find_model  # noqa: E402
 from vivant_export.cli import export_model, verify_engine  # noqa: E402
 from vivant_export.exporter import Choice  # noqa: E402
-from vivant_export.mtcnn_weights import SHAPES  # noqa: E402
+from vivant_export.mtcnn.weights import SHAPES  # noqa: E402
+from vivant_export.precision import calibration  # noqa: E402
 from vivant_export.seeded import seeded_state  # noqa: E402
 
 EMPTY_GRAPH = onnx.helper.make_model(

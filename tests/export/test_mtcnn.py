@@ -11,10 +11,12 @@ import pytest
 
 from vivant.backends.onnxruntime import OnnxRuntimeEngine
 from vivant.errors import EngineError, ModelError
-from vivant_export import mtcnn, mtcnn_parity, mtcnn_weights
+from vivant_export import mtcnn
 from vivant_export.catalogue import find_model
 from vivant_export.cli import export_model
 from vivant_export.gate import gate
+from vivant_export.mtcnn import parity as mtcnn_parity
+from vivant_export.mtcnn import weights as mtcnn_weights
 
 
 def load_network(name):

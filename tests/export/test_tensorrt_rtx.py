@@ -8,7 +8,6 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorrt_rtx_libs")  # loads what the bindings are bindings of
 trt = pytest.importorskip("tensorrt_rtx_bindings")
 
-from vivant_export import calibration  # noqa: E402
 from vivant_export.catalogue import find_model  # noqa: E402
 from vivant_export.graphs import GraphSpec  # noqa: E402
 from vivant_export.graphs.harmonizer import harmonizer_engine  # noqa: E402
@@ -21,7 +20,11 @@ from vivant_export.networks.hinet import HiNet  # noqa: E402
 from vivant_export.networks.isnet import IsNet  # noqa: E402
 from vivant_export.networks.swin import SwinConfig  # noqa: E402
 from vivant_export.onnx_export import finished, to_onnx  # noqa: E402
-from vivant_export.precision import to_fp16, to_int8  # noqa: E402
+from vivant_export.precision import (  # noqa: E402
+    calibration,
+    to_fp16,
+    to_int8,
+)
 from vivant_export.seeded import seeded_state  # noqa: E402
 
 SIZE = 256

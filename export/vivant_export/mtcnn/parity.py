@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from vivant.backends.onnxruntime import OnnxRuntimeEngine
-from vivant_export.mtcnn_weights import Network
+from vivant_export.mtcnn.weights import Network
 
 Array = NDArray[np.float64]
 

@@ -24,11 +24,11 @@ import numpy as np
 from vivant.errors import ModelError
 from vivant.manifest import Graph, Manifest, Tensor, Weights
 from vivant.store import EngineFolder, EngineStore
-from vivant_export import mtcnn_parity
 from vivant_export.catalogue import find_model
 from vivant_export.gate import gate
-from vivant_export.graph_builder import OPSET, GraphBuilder
-from vivant_export.mtcnn_weights import (
+from vivant_export.mtcnn import parity
+from vivant_export.mtcnn.graph_builder import OPSET, GraphBuilder
+from vivant_export.mtcnn.weights import (
     INSTALL,
     LAYOUTS,
     SHAPES,
@@ -124,7 +124,7 @@ def _networks(origin: Origin) -> dict[str, Network]:
 
 def _measure(networks: Mapping[str, Network], files: Mapping[str, bytes]) -> dict[str, float]:
     measured = {
-        f"{name}.max_abs": mtcnn_parity.measure(network, files[name])
+        f"{name}.max_abs": parity.measure(network, files[name])
         for name, network in networks.items()
     }
     gate("mtcnn", measured, find_model("mtcnn").tolerances["fp32"])
