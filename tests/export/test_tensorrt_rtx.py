@@ -1,4 +1,7 @@
-"""Every exported graph becomes a TensorRT-RTX plan, which needs no GPU until it runs."""
+"""Exported graphs become TensorRT-RTX plans, which need no GPU until they run.
+
+INR-Harmonization's are in ``test_inr_graphs``.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,11 @@ trt = pytest.importorskip("tensorrt_rtx_bindings")
 
 from vivant_export.catalogue import find_model  # noqa: E402
 from vivant_export.graphs import GraphSpec  # noqa: E402
-from vivant_export.graphs.harmonizer import harmonizer_engine  # noqa: E402
 from vivant_export.graphs.matte import matte_engine  # noqa: E402
 from vivant_export.graphs.score import score_engine  # noqa: E402
 from vivant_export.networks.bargainnet import DomainCodeExtractor  # noqa: E402
 from vivant_export.networks.birefnet import BiRefNet, BiRefNetConfig  # noqa: E402
 from vivant_export.networks.deformable import GRID_SAMPLE_OPSET, set_export_form  # noqa: E402
-from vivant_export.networks.hinet import HiNet  # noqa: E402
 from vivant_export.networks.isnet import IsNet  # noqa: E402
 from vivant_export.networks.swin import SwinConfig  # noqa: E402
 from vivant_export.onnx_export import finished, to_onnx  # noqa: E402
@@ -99,11 +100,7 @@ def bargainnet():
     return score_engine(seeded(DomainCodeExtractor()), preprocessing=pipe)
 
 
-def inr():
-    return harmonizer_engine(seeded(HiNet()))
-
-
-@pytest.fixture(scope="module", params=[isnet, birefnet, bargainnet, inr])
+@pytest.fixture(scope="module", params=[isnet, birefnet, bargainnet])
 def graphs(request):
     """Every graph of an engine, exported."""
     return [(spec, to_onnx(spec)) for spec in request.param().graphs]
