@@ -15,6 +15,7 @@ from vivant.harmonizers.inr_geometry import (
     MOST_PATCH,
     arbitrary_layout,
     best_layout,
+    patch_tiles,
     quads,
     square_layout,
     tiles,
@@ -107,30 +108,48 @@ def test_tiles_take_each_wanted_cell_once(layout, corner, level):
     cv2.ellipse(
         wanted.view(np.uint8), (side // 3, side // 2), (side // 4, side // 3), 30, 0, 360, 1, -1
     )
-    for asked in (wanted, None, np.zeros_like(wanted)):
+    for asked in (wanted, np.ones_like(wanted), np.zeros_like(wanted)):
         times = np.zeros((side, side), int)
         for tile in tiles(*axes, asked, 500):
             times[tile.rows, tile.columns] += 1
-            area = (tile.rows.stop - tile.rows.start) * (tile.columns.stop - tile.columns.start)
+            area = len(tile.rows) * (tile.columns.stop - tile.columns.start)
             assert area <= 500 or tile.stop == tile.start + 1
-        needed = np.ones_like(wanted) if asked is None else asked
         for y, y_end in pairwise(axes[0].first):
             for x, x_end in pairwise(axes[1].first):
-                cell = np.s_[y:y_end, x:x_end]
-                assert np.all(times[cell] == int(needed[cell].any()))
+                rows = asked[y:y_end].any(axis=1) & asked[y:y_end, x:x_end].any()
+                assert np.all(times[y:y_end, x:x_end] == rows[:, np.newaxis])
+
+
+def some_tiles(layout, corner, level):
+    """A few tiles, of which the rows are not all that there are."""
+    axes = layout.axes(level, corner, 4)
+    wanted = np.ones((axes[0].size, axes[0].size), bool)
+    wanted[::3] = False
+    return list(tiles(*axes, wanted, 900))[::5]
 
 
 @pytest.mark.parametrize(("layout", "corner", "level"), PATCHES)
-def test_where_a_tile_finds_its_columns(layout, corner, level):
-    for tile in tiles(*layout.axes(level, corner, 4), None, 700):
+def test_where_a_tile_finds_its_positions(layout, corner, level):
+    y, x = layout.axes(level, corner, 4)
+    for tile in some_tiles(layout, corner, level):
         tables = tile.tables()
-        columns = np.arange(tile.window.start, tile.window.stop)[tables["x_pixels"]]
-        cells = layout.axes(level, corner, 4)[1].cells[tile.start : tile.stop]
-        assert tile.cells[0] == tile.y.cells[tile.row]
-        assert list(tile.cells[1]) == list(cells)
-        found = columns.ravel()[tables["x_raster"]]
-        assert list(found) == list(range(tile.columns.start, tile.columns.stop))
-        assert tables["y_node_basis"].shape[0] == tile.rows.stop - tile.rows.start
+        assert tile.cells[0] == y.cells[tile.row]
+        assert list(tile.cells[1]) == list(x.cells[tile.start : tile.stop])
+        assert len(tables["y_node_basis"]) == len(tables["y_table_basis"]) == len(tile.rows)
+        window = np.arange(tile.window.start, tile.window.stop)
+        given = np.stack(np.broadcast_arrays(tile.rows[:, np.newaxis], window), axis=-1)
+        in_cells = given.reshape(-1, 2)[tables["positions"]]
+        for cell, columns in zip(in_cells, x.pixels[tile.start : tile.stop], strict=True):
+            np.testing.assert_array_equal(
+                cell[..., 0], np.repeat(tile.rows, len(columns)).reshape(cell.shape[:2])
+            )
+            np.testing.assert_array_equal(cell[..., 1], np.broadcast_to(columns, cell.shape[:2]))
+        back = in_cells.reshape(-1, 2)[tables["raster"]]
+        columns = np.arange(tile.columns.start, tile.columns.stop)
+        np.testing.assert_array_equal(
+            back[..., 0], np.broadcast_to(tile.rows[:, np.newaxis], back.shape[:2])
+        )
+        np.testing.assert_array_equal(back[..., 1], np.broadcast_to(columns, back.shape[:2]))
 
 
 @pytest.mark.parametrize(
@@ -143,15 +162,37 @@ def test_what_a_tile_is_given_of_the_level_below(layout, corner, level):
     below = rng.random((CHANNELS, side // 2, side // 2), np.float32)
     large = np.stack([cv2.resize(channel, (side, side)) for channel in below])
     given = large.reshape(side, side, CHANNELS)
-    for tile in list(tiles(*layout.axes(level, corner, 4), None, 900))[::7]:
-        rows = tile.below()
+    for tile in some_tiles(layout, corner, level):
         lines = below.reshape(-1, side // 2)
-        line = 0.75 * lines[rows["near"]] + 0.25 * lines[rows["far"]]
+        line = 0.75 * lines[tile.below["near"]] + 0.25 * lines[tile.below["far"]]
         padded = np.pad(line, ((0, 0), (0, 0), (1, 1)), mode="edge")
-        middle = padded[..., 1:-1]
-        even, odd = 0.75 * middle + 0.25 * padded[..., :-2], 0.75 * middle + 0.25 * padded[..., 2:]
+        middle = 0.75 * padded[..., 1:-1]
+        even, odd = middle + 0.25 * padded[..., :-2], middle + 0.25 * padded[..., 2:]
         values = np.stack([even, odd], axis=-1).reshape(len(line), -1, CHANNELS)
         np.testing.assert_allclose(values, given[tile.rows, tile.window], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_lower_levels_have_the_rows_that_are_needed(layout):
+    """What a level takes of the one below is computed there, and little else."""
+    nodes = {level.name: 4 for level in LEVELS}
+    wanted = np.zeros((layout.size, layout.size), bool)
+    wanted[layout.size // 3 : layout.size // 2, layout.size // 4 : layout.size // 3] = True
+    found = patch_tiles(layout, layout.corners[-1], wanted, nodes, 4000)
+    assert list(found) == list(LEVELS)
+    for lower, upper in pairwise(LEVELS):
+        side = layout.size // lower.shrink
+        done = np.zeros((side, side), bool)
+        for tile in found[lower]:
+            done[tile.rows, tile.columns] = True
+        taken = np.zeros(side, bool)
+        for tile in found[upper]:
+            for lines in tile.below.values():
+                taken[lines % side] = True
+        np.testing.assert_array_equal(done, np.repeat(taken[:, np.newaxis], side, axis=1))
+    if layout.size == 512:
+        share = sum(len(tile.rows) for tile in found[HALF] if tile.start == 0) / 256
+        assert share < 0.25
 
 
 def test_quads_hold_the_wanted_cells_and_their_surroundings():

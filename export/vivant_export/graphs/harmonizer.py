@@ -127,8 +127,8 @@ def _level_signature(network: HiNet, level: Level) -> _Signature:
         _ints("cells", "which of them are used", "cells"),
         *_axis_signature("y", ("rows",), ()),
         *_axis_signature("x", ("cells", "columns_of_cell"), ("cells",)),
-        _ints("x_pixels", "columns of each cell", "cells", "columns_of_cell"),
-        _ints("x_raster", "where each column is in the cells", "columns"),
+        _ints("positions", "of each cell in the window", "cells", "rows", "columns_of_cell"),
+        _ints("raster", "where each position is in the cells", "rows", "columns"),
     ]
     if level is not QUARTER:
         inputs += [
@@ -149,7 +149,7 @@ def _level_signature(network: HiNet, level: Level) -> _Signature:
 def _axis_signature(
     axis: str, positions: tuple[str, ...], cells: tuple[str, ...]
 ) -> tuple[manifest.Tensor, ...]:
-    nodes, entries = "nodes", f"{axis}_entries"
+    nodes, entries = f"nodes_of_{axis}", f"entries_of_{axis}"
     return (
         _floats(f"{axis}_nodes", "coordinates -1..1 of nodes", *cells, nodes),
         _floats(f"{axis}_node_basis", "weights of nodes", *positions, nodes),

@@ -179,10 +179,10 @@ class Waves(nn.Module):
         self.frequencies = frequencies
 
     def forward(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return float32 [C,n,n,34] at the nodes y [n] and x [C,n] of C cells."""
-        count, nodes = x.shape
-        y, x = y[None, :, None].expand(count, nodes, nodes), x[:, None].expand(-1, nodes, -1)
-        position = torch.stack([y, x], dim=-1)
+        """Return float32 [C,n*n,34] at the nodes y [n] and x [C,n] of C cells."""
+        size = (*x.shape[:1], *y.shape, *x.shape[1:])
+        grid = [y[None, :, None].expand(size), x[:, None].expand(size)]
+        position = torch.stack(grid, dim=-1).flatten(1, 2)
         return torch.cat([position, torch.sin(self.frequencies(position))], dim=-1)
 
 
@@ -224,8 +224,8 @@ class LevelGraph(nn.Module):
         x_node_basis: Tensor,
         x_table: Tensor,
         x_table_basis: Tensor,
-        x_pixels: Tensor,
-        x_raster: Tensor,
+        positions: Tensor,
+        raster: Tensor,
         below: Tensor | None = None,
         near: Tensor | None = None,
         far: Tensor | None = None,
@@ -246,8 +246,8 @@ class LevelGraph(nn.Module):
             x_node_basis: float32 [C,K,n].
             x_table: int32 [C,t].
             x_table_basis: float32 [C,K,t].
-            x_pixels: int32 [C,K].
-            x_raster: int32 [columns].
+            positions: int32 [C,rows,K].
+            raster: int32 [rows,columns].
             below: float32 [m,S/2], the rows of the level below, channel after channel. None on
                 the quarter level, as are the next two.
             near: int32 [rows,q], ``Tile.below()``.
@@ -259,30 +259,30 @@ class LevelGraph(nn.Module):
             The level's output, float32 [32,rows,columns]; on the full level the colours, RGB
             -1..1, float32 [3,rows,columns].
         """
-        rows, (count, most) = pixels.shape[0], x_pixels.shape
+        count, rows, most = positions.shape
         mlps = self.mlps(params.index_select(0, cells))
         direct = self.colour(pixels)
         if below is not None and near is not None and far is not None:
             direct = torch.cat([direct, *enlarged(below, near, far, direct.shape[1])], dim=-1)
-        direct = direct.index_select(1, x_pixels.flatten())
-        x = direct.reshape(rows, count, most, -1) @ mlps.direct
+        direct = direct.flatten(0, 1).index_select(0, positions.flatten())
+        x = direct.reshape(count, rows * most, -1) @ mlps.direct
 
-        waves = self.waves(y_nodes, x_nodes) @ mlps.waves.weight[:, None] + mlps.waves.bias[:, None]
-        table = self.entries(y_table, x_table) @ mlps.table[:, None]
-        at_nodes = torch.cat([_along_x(x_node_basis, waves), _along_x(x_table_basis, table)])
-        basis = torch.cat([y_node_basis, y_table_basis], dim=1)
-        x = x + (basis @ at_nodes).reshape(rows, count, most, CHANNELS)
+        waves = self.waves(y_nodes, x_nodes) @ mlps.waves.weight + mlps.waves.bias
+        table = self.entries(y_table, x_table) @ mlps.table
+        at_nodes = [_along_x(x_node_basis, waves), _along_x(x_table_basis, table)]
+        slow = torch.cat([y_node_basis, y_table_basis], dim=1) @ torch.cat(at_nodes, dim=1)
+        x = functional.leaky_relu(x + slow.reshape(count, rows * most, CHANNELS), SLOPE)
 
-        x = functional.leaky_relu(x, SLOPE)
         for weight, bias in mlps.others:
-            # Made as wide as a row, so that it is added in one sweep.
-            x = functional.leaky_relu(x @ weight + bias.expand(-1, most, -1), SLOPE)
-        if colour_weights is None or colour_biases is None:
-            values = x.reshape(rows, count * most, CHANNELS)
-        else:
-            rgb = self.colours(x.reshape(-1, CHANNELS), colour_weights, colour_biases)
-            values = rgb.reshape(rows, count * most, 3)
-        return values.index_select(1, x_raster).permute(2, 0, 1)
+            # Made as wide as a row of the cell, so that it is added in few strokes.
+            wide = bias.expand(-1, most, -1).reshape(count, 1, -1)
+            x = (x @ weight).reshape(count, rows, -1) + wide
+            x = functional.leaky_relu(x, SLOPE).reshape(count, rows * most, CHANNELS)
+        x = x.flatten(0, 1)
+        if colour_weights is not None and colour_biases is not None:
+            x = self.colours(x, colour_weights, colour_biases)
+        values: Tensor = x.index_select(0, raster.flatten()).reshape(*raster.shape, -1)
+        return values.permute(2, 0, 1)
 
     def colour(self, pixels: Tensor) -> Tensor:
         """Return R, G, B and mask, 0..2, float32 [rows,window,4].
@@ -299,8 +299,8 @@ class LevelGraph(nn.Module):
         return (x[:, :, low] + x[:, :, high]) * (0.25 / 127.5)
 
     def entries(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return float32 [C,t,t,32] of the learnt table, at rows y [t] and columns x [C,t]."""
-        index = y[None, :, None] * TABLE + x[:, None]
+        """Return float32 [C,t*t,32] of the learnt table, at rows y [t] and columns x [C,t]."""
+        index = (y[None, :, None] * TABLE + x[:, None]).flatten(1)
         found: Tensor = self.table.squeeze(0).index_select(0, index.flatten())
         return found.reshape(*index.shape, CHANNELS)
 
@@ -329,5 +329,6 @@ def enlarged(below: Tensor, near: Tensor, far: Tensor, window: int) -> tuple[Ten
 
 
 def _along_x(basis: Tensor, values: Tensor) -> Tensor:
-    """Interpolate float32 [C,y,x,32] along x, with basis [C,K,x], to [y,C*K*32]."""
-    return (basis.unsqueeze(1) @ values).transpose(0, 1).flatten(1)
+    """Interpolate values float32 [C,y*x,32] along x, with a basis [C,K,x], to [C,y,K*32]."""
+    values = values.reshape(values.shape[0], -1, basis.shape[2], CHANNELS)
+    return (basis.unsqueeze(1) @ values).flatten(2)

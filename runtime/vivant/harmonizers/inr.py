@@ -29,8 +29,8 @@ from vivant.harmonizers.inr_geometry import (
     Layout,
     Tile,
     best_layout,
+    patch_tiles,
     quads,
-    tiles,
 )
 from vivant.resampling import BILINEAR, resample
 from vivant.roles import Image, Matte
@@ -177,7 +177,7 @@ class InrHarmonizer(Closing):
         wanted = mask > 0 if wanted is None else wanted
         plan = self._plan(layout, wanted)
         encoded = self._encode(composite, mask)
-        mlps = self._mlps(encoded, [tile for _, part in plan for tile in part])
+        mlps = self._mlps(encoded, [tile for _, part in plan for tile in part[FULL]])
         colours = {name: encoded[name] for name in ("colour_weights", "colour_biases")}
 
         pixels = np.asarray(cv2.cvtColor(composite, cv2.COLOR_RGB2RGBA), np.uint8)
@@ -187,9 +187,8 @@ class InrHarmonizer(Closing):
         for (top, left), part in plan:
             crop_top, crop_left = layout.crop((top, left))
             patch = pixels[crop_top : crop_top + size, crop_left : crop_left + size]
-            inputs = {**self._below(layout, (top, left), patch, mlps), **colours}
             place = prediction[top : top + size, left : left + size].transpose(2, 0, 1)
-            self._run(FULL, part, patch, mlps, inputs, place)
+            self._decode(part, patch, mlps, colours, place)
         if not np.isfinite(prediction.sum()):
             raise EngineError(f"{_MODEL}: its colours are no numbers; export it in fp32")
         return prediction
@@ -202,14 +201,16 @@ class InrHarmonizer(Closing):
             {"image": small[np.newaxis], "mask": weight[np.newaxis]}
         )
 
-    def _plan(self, layout: Layout, wanted: NDArray[np.bool_]) -> list[tuple[Corner, list[Tile]]]:
+    def _plan(
+        self, layout: Layout, wanted: NDArray[np.bool_]
+    ) -> list[tuple[Corner, dict[Level, list[Tile]]]]:
         """Return the corners of the patches that hold wanted pixels, with their tiles."""
         plan = []
         for top, left in layout.corners:
             part = wanted[top : top + layout.size, left : left + layout.size]
             if part.any():
-                axes = layout.axes(FULL, (top, left), self._nodes[FULL.name])
-                plan.append(((top, left), list(tiles(*axes, part, _AREA))))
+                tiles = patch_tiles(layout, (top, left), part, self._nodes, _AREA)
+                plan.append(((top, left), tiles))
         return plan
 
     def _mlps(self, encoded: Arrays, wanted: Iterable[Tile]) -> dict[Level, _Mlps]:
@@ -225,47 +226,47 @@ class InrHarmonizer(Closing):
             mlps[level] = _Mlps(encoded[f"{level.name}_cells"], quads(every)[1])
         return mlps
 
-    def _below(
-        self, layout: Layout, corner: Corner, patch: Image, mlps: Mapping[Level, _Mlps]
-    ) -> Arrays:
-        """Return the half level of a patch, for which the quarter level is computed first."""
+    def _decode(
+        self,
+        tiles: Mapping[Level, list[Tile]],
+        patch: NDArray[np.uint8],
+        mlps: Mapping[Level, _Mlps],
+        colours: Arrays,
+        place: _Floats,
+    ) -> None:
+        """Compute the colours of a patch, uint8 [S,S,4], into ``place``, [3,S,S]."""
         below: dict[str, _Floats] = {}
         for level in (QUARTER, HALF):
-            side = layout.size // level.shrink
+            side = len(patch) // level.shrink
             values = np.empty((CHANNELS, side, side), np.float32)
-            axes = layout.axes(level, corner, self._nodes[level.name])
-            self._run(level, tiles(*axes, None, _AREA), patch, mlps, below, values)
+            self._run(level, tiles[level], patch, mlps[level], below, values)
             below = {"below": values.reshape(-1, side)}
-        return below
+        self._run(FULL, tiles[FULL], patch, mlps[FULL], {**below, **colours}, place)
 
     def _run(
         self,
         level: Level,
         tiles: Iterable[Tile],
         patch: NDArray[np.uint8],
-        mlps: Mapping[Level, _Mlps],
+        mlps: _Mlps,
         others: Arrays,
         result: _Floats,
     ) -> None:
-        """Compute ``tiles`` of a patch into ``result``, [32,S,S] or, on the full level, [3,S,S]."""
-        engine, own, shrink = self._engines[level.name], mlps[level], level.shrink
+        """Compute a level's ``tiles`` into ``result``, [channels,S,S]."""
+        engine, shrink = self._engines[level.name], level.shrink
+        side = len(patch) // shrink
+        pixels = patch.reshape(side, shrink, side, shrink, 4)
 
         def compute(tile: Tile) -> None:
-            rows, window = tile.rows, tile.window
-            high, wide = rows.stop - rows.start, window.stop - window.start
-            pixels = patch[
-                rows.start * shrink : rows.stop * shrink,
-                window.start * shrink : window.stop * shrink,
-            ]
             inputs = {
-                "pixels": pixels.reshape(high, shrink, wide, shrink, 4),
-                "params": own.params,
-                "cells": own.places[tile.cells],
+                "pixels": pixels[tile.rows, :, tile.window],
+                "params": mlps.params,
+                "cells": mlps.places[tile.cells],
                 **tile.tables(),
-                **(tile.below() if level is not QUARTER else {}),
+                **(tile.below if level is not QUARTER else {}),
                 **others,
             }
-            result[:, rows, tile.columns] = engine.run(inputs)["values"]
+            result[:, tile.rows, tile.columns] = engine.run(inputs)["values"]
 
         deque(self._pool.map(compute, tiles), maxlen=0)
 

@@ -22,8 +22,8 @@ nearest; its patches cut through cells.
 - *The level below* (none for the quarter level): its 32 channels, enlarged bilinearly to this
   level's size. The network was trained with the channels of [32,S,S] read as though they were
   [S,S,32], so position p gets the numbers 32p .. 32p+31 of that memory: a piece of one row of
-  one channel. Every position of a patch therefore depends on the whole level below, whereas the
-  full level can be had for any of its positions alone.
+  one channel. What a position is given comes from anywhere in the patch, so that the result
+  depends on the patches; yet of the level below it takes only a piece of two rows.
 
 **Axes.** All this is separable, so that small tables for y and for x say everything (``Axis``).
 The first two inputs change slowly within a cell, or linearly between entries of the table, and
@@ -32,9 +32,9 @@ grid, and interpolated: polynomially between Chebyshev nodes for the sines, with
 splines) between the entries of the table. Both are small matrices. With as many nodes as
 ``nodes_needed`` tells, the polynomials are exact to the rounding of float32.
 
-**Tiles.** A level is computed tile by tile (``Tile``): one row of cells high, some cells wide,
-so that what is computed at a time stays small, however large the picture. Only the tiles that
-hold wanted positions are.
+**Tiles.** A level is computed tile by tile (``Tile``): in one row of cells, some cells wide, so
+that what is computed at a time stays small, however large the picture. Only cells with wanted
+positions are computed, and of the lower levels the rows that are then needed (``patch_tiles``).
 
 **Quads.** What the encoder gives for a cell of the full level is computed for quads of 2x2 cells,
 again only for those that are wanted (``quads``).
@@ -43,7 +43,7 @@ again only for those that are wanted (``quads``).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -52,7 +52,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.harmonizers.inr_axes import FULL, Axis, Level, axis_tables, crop_start
+from vivant.harmonizers.inr_axes import FULL, LEVELS, QUARTER, Axis, Level, axis_tables, crop_start
 
 CHANNELS = 32
 """Numbers that a position hands to the next level."""
@@ -144,9 +144,9 @@ def best_layout(height: int, width: int) -> Layout:
     return next((layout for layout in layouts if layout.aligned), layouts[0])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tile:
-    """Positions of a patch at a level: one row of cells, ``rows`` high, from ``start`` on.
+    """Positions of a patch at a level: ``rows`` of one row of cells, from ``start`` to ``stop``.
 
     The columns that are computed are ``columns``; ``window`` are those around them of which the
     level's graph wants the picture and the level below, for these come in whole rows of memory.
@@ -155,6 +155,7 @@ class Tile:
     y: Axis
     x: Axis
     row: int
+    rows: NDArray[np.int64]
     start: int
     stop: int
 
@@ -163,17 +164,12 @@ class Tile:
         """Row and columns in the grid of cells."""
         return int(self.y.cells[self.row]), self.x.cells[self.start : self.stop]
 
-    @property
-    def rows(self) -> slice:
-        """The positions on y."""
-        return slice(*self.y.first[self.row : self.row + 2])
-
-    @property
+    @cached_property
     def columns(self) -> slice:
         """The positions on x."""
         return slice(self.x.first[self.start], self.x.first[self.stop])
 
-    @property
+    @cached_property
     def window(self) -> slice:
         """The positions on x that begin and end with a row of memory; see ``below``."""
         unit = self.x.size // math.gcd(self.x.size, CHANNELS)
@@ -182,31 +178,36 @@ class Tile:
     def tables(self) -> dict[str, NDArray[Any]]:
         """Return the inputs of a level's graph that say where the tile is.
 
-        Rows of y, cells and columns of x: ``y_nodes`` [n], ``y_node_basis`` [rows,n], ``y_table``
-        [t], ``y_table_basis`` [rows,t], ``x_nodes`` [C,n] and so on; ``x_pixels`` int32 [C,K],
-        columns of the window; ``x_raster`` int32 [columns], where each column is in [C,K].
+        ``y_nodes`` [n], ``y_node_basis`` [rows,n], ``y_table`` [t], ``y_table_basis`` [rows,t],
+        and the same of x for each cell, ``x_nodes`` [C,n], ``x_node_basis`` [C,K,n] and so on, are
+        those of ``Axis``. ``positions`` int32 [C,rows,K] tells where each cell's positions are in
+        the window, row by row; ``raster`` int32 [rows,columns] where each of the tile's positions
+        is among those of the cells.
         """
-        high = self.rows.stop - self.rows.start
-        cells = slice(self.start, self.stop)
+        cells, rows = slice(self.start, self.stop), self.rows - self.y.first[self.row]
         first = np.array(self.x.first[self.start : self.stop + 1])
         most = self.x.pixels.shape[1]
-        within = np.arange(self.columns.start, self.columns.stop)
         cell = np.repeat(np.arange(len(first) - 1), np.diff(first))
+        within = np.arange(self.columns.start, self.columns.stop) - first[cell]
+        number = np.arange(len(rows), dtype=np.int32)[:, np.newaxis]
+        wide = np.int32(self.window.stop - self.window.start)
+        columns = self.x.pixels[cells] - np.int32(self.window.start)
         return {
             "y_nodes": self.y.nodes[self.row],
-            "y_node_basis": self.y.node_basis[self.row, :high],
+            "y_node_basis": self.y.node_basis[self.row, rows],
             "y_table": self.y.table[self.row],
-            "y_table_basis": self.y.table_basis[self.row, :high],
+            "y_table_basis": self.y.table_basis[self.row, rows],
             "x_nodes": self.x.nodes[cells],
             "x_node_basis": self.x.node_basis[cells],
             "x_table": self.x.table[cells],
             "x_table_basis": self.x.table_basis[cells],
-            "x_pixels": self.x.pixels[cells] - np.int32(self.window.start),
-            "x_raster": (cell * most + within - first[cell]).astype(np.int32),
+            "positions": number * wide + columns[:, np.newaxis],
+            "raster": ((cell * len(rows) + number) * most + within).astype(np.int32),
         }
 
+    @cached_property
     def below(self) -> dict[str, _Ints]:
-        """Return the rows of the level below that are enlarged for this tile.
+        """The inputs of a level's graph that say which rows of the level below it takes.
 
         The level below is [32,S/2,S/2], its rows counted through all channels. Enlarged twofold,
         with pixel centres at half, row q lies at a quarter between two of them: ``near`` counts
@@ -215,8 +216,7 @@ class Tile:
         """
         side = self.x.size
         start, stop = (CHANNELS * edge // side for edge in (self.window.start, self.window.stop))
-        rows = np.arange(self.rows.start, self.rows.stop)[:, np.newaxis]
-        channel, q = np.divmod(CHANNELS * rows + np.arange(start, stop), side)
+        channel, q = np.divmod(CHANNELS * self.rows[:, np.newaxis] + np.arange(start, stop), side)
         half = side // 2
         near = q // 2
         far = np.clip(near + np.where(q % 2, 1, -1), 0, half - 1)
@@ -226,27 +226,57 @@ class Tile:
         }
 
 
-def tiles(y: Axis, x: Axis, wanted: NDArray[np.bool_] | None, area: int) -> Iterator[Tile]:
-    """Yield tiles of about ``area`` positions that cover a patch, or what is ``wanted`` of it.
+def patch_tiles(
+    layout: Layout,
+    corner: Corner,
+    wanted: NDArray[np.bool_],
+    nodes: Mapping[str, int],
+    area: int,
+) -> dict[Level, list[Tile]]:
+    """Return the tiles of each level that give a patch its wanted pixels, lowest level first.
+
+    Args:
+        layout: which patches there are.
+        corner: the patch's.
+        wanted: bool [size,size], pixels of the patch.
+        nodes: of a cell, by level.
+        area: about how many positions a tile may have; a single cell may have more.
+    """
+    found: dict[Level, list[Tile]] = {}
+    for level in reversed(LEVELS):
+        axes = layout.axes(level, corner, nodes[level.name])
+        found[level] = list(tiles(*axes, wanted, area))
+        half = layout.size // level.shrink // 2
+        rows = np.zeros(half, bool)
+        if level is not QUARTER:
+            for tile in found[level]:
+                for lines in tile.below.values():
+                    rows[lines % half] = True
+        # A row of the level below is wanted in some channel, and is computed in all.
+        wanted = np.broadcast_to(rows[:, np.newaxis], (half, half))
+    return {level: found[level] for level in LEVELS}
+
+
+def tiles(y: Axis, x: Axis, wanted: NDArray[np.bool_], area: int) -> Iterator[Tile]:
+    """Yield tiles of about ``area`` positions that cover what is ``wanted`` of a patch.
 
     Args:
         y: tables of the patch's rows.
         x: tables of its columns.
-        wanted: bool [S,S]; all positions where None.
+        wanted: bool [S,S].
         area: the most positions of a tile; a single cell may have more.
     """
     across = max(1, area // (y.pixels.shape[1] * x.pixels.shape[1]))
-    for row in range(len(y.cells)):
-        needed = np.ones(len(x.cells), bool)
-        if wanted is not None:
-            columns = wanted[y.first[row] : y.first[row + 1]].any(axis=0)
-            needed = np.logical_or.reduceat(columns, x.first[:-1])
+    for row, (first, end) in enumerate(pairwise(y.first)):
+        part = wanted[first:end]
+        needed = np.logical_or.reduceat(part.any(axis=0), x.first[:-1])
+        rows = first + np.flatnonzero(part.any(axis=1))
         edges = np.flatnonzero(np.diff(needed, prepend=False, append=False))
         for start, stop in edges.reshape(-1, 2).tolist():
             parts = -(-(stop - start) // across)
             bounds = [start + (stop - start) * part // parts for part in range(parts + 1)]
-            for begin, end in pairwise(bounds):
-                yield Tile(y, x, row, begin, end)
+            for part_start, part_stop in pairwise(bounds):
+                yield Tile(y, x, row, rows, part_start, part_stop)
 
 
 def quads(wanted: NDArray[np.bool_]) -> tuple[_Ints, _Ints]:
