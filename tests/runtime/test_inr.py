@@ -151,6 +151,15 @@ def test_a_mask_of_one_pixel_costs_one_tile_of_one_patch(harmonizer, engines):
     assert len(engines["full"].seen[0]["params"]) == 4
 
 
+def test_nothing_wanted_runs_nothing(harmonizer, engines):
+    mask = soft_disc(96, 131)
+    nothing = np.zeros(mask.shape, bool)
+    got = harmonizer.predict(picture(96, 131), mask, arbitrary_layout(96, 131), nothing)
+    assert got.shape == (96, 131, 3)
+    assert not got.any()
+    assert not engines["encoder"].given
+
+
 def test_the_encoder_is_given_bytes_and_a_mask_of_floats(harmonizer, engines):
     composite, mask = picture(256, 256), soft_disc(256, 256)
     harmonizer.harmonize(composite, mask, (1.0,))

@@ -250,7 +250,7 @@ class LevelGraph(nn.Module):
             raster: int32 [rows,columns].
             below: float32 [m,S/2], the rows of the level below, channel after channel. None on
                 the quarter level, as are the next two.
-            near: int32 [rows,q], ``Tile.below()``.
+            near: int32 [rows,q], ``Tile.below``.
             far: int32 [rows,q].
             colour_weights: float32 [3168]. None but on the full level, as is the next.
             colour_biases: float32 [99].

@@ -65,7 +65,7 @@ class InrHarmonizer(Closing):
 
         Args:
             engines: by name, ``GRAPHS``.
-            nodes: how many a cell has, by level; see ``inr_geometry.nodes_needed``.
+            nodes: how many a cell has, by level; see ``inr_axes.nodes_needed``.
             threads: how many tiles are computed at a time, by one engine.
         """
         self._engines, self._nodes = engines, nodes
@@ -175,14 +175,16 @@ class InrHarmonizer(Closing):
             EngineError: the engine does not return numbers.
         """
         wanted = mask > 0 if wanted is None else wanted
+        prediction = np.zeros(composite.shape, np.float32)
         plan = self._plan(layout, wanted)
+        if not plan:
+            return prediction
         encoded = self._encode(composite, mask)
         mlps = self._mlps(encoded, [tile for _, part in plan for tile in part[FULL]])
         colours = {name: encoded[name] for name in ("colour_weights", "colour_biases")}
 
         pixels = np.asarray(cv2.cvtColor(composite, cv2.COLOR_RGB2RGBA), np.uint8)
         pixels[..., 3] = mask
-        prediction = np.zeros(composite.shape, np.float32)
         size = layout.size
         for (top, left), part in plan:
             crop_top, crop_left = layout.crop((top, left))

@@ -30,7 +30,7 @@ The first two inputs change slowly within a cell, or linearly between entries of
 enter the first layer linearly. So the layer is evaluated at a few *nodes* of a cell, a product
 grid, and interpolated: polynomially between Chebyshev nodes for the sines, with hats (linear
 splines) between the entries of the table. Both are small matrices. With as many nodes as
-``nodes_needed`` tells, the polynomials are exact to the rounding of float32.
+``inr_axes.nodes_needed`` tells, the polynomials are exact to the rounding of float32.
 
 **Tiles.** A level is computed tile by tile (``Tile``): in one row of cells, some cells wide, so
 that what is computed at a time stays small, however large the picture. Only cells with wanted
