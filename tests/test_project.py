@@ -60,10 +60,10 @@ def test_every_extra_that_a_message_names_exists():
 )
 def test_what_needs_no_torch_imports_none(module):
     code = f"import sys, vivant_export.{module}; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_import_vivant_stays_light():
     heavy = {"torch", "onnx", "onnxruntime", "typer", "rich", "huggingface_hub", "vivant_export"}
     code = f"import sys, vivant; sys.exit(bool({heavy!r} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

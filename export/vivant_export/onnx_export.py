@@ -78,7 +78,7 @@ def _export(spec: GraphSpec, arguments: tuple[torch.Tensor, ...]) -> Any:
             opset_version=spec.opset,
             input_names=[tensor.name for tensor in spec.inputs],
             output_names=[tensor.name for tensor in spec.outputs],
-            dynamic_shapes=_free_sizes(spec, arguments),
+            dynamic_shapes=_free_sizes(spec),
             optimize=True,
             verbose=False,
         )
@@ -98,7 +98,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _free_sizes(spec: GraphSpec, arguments: tuple[torch.Tensor, ...]) -> Any:
+def _free_sizes(spec: GraphSpec) -> Any:
     """Return torch.export's description of the free sizes, or None where there are none."""
     if not any(isinstance(size, str) for tensor in spec.inputs for size in tensor.shape):
         return None
@@ -107,5 +107,5 @@ def _free_sizes(spec: GraphSpec, arguments: tuple[torch.Tensor, ...]) -> Any:
             axis: torch.export.Dim(size) if isinstance(size, str) else torch.export.Dim.STATIC
             for axis, size in enumerate(tensor.shape)
         }
-        for tensor, _ in zip(spec.inputs, arguments, strict=True)
+        for tensor in spec.inputs
     )

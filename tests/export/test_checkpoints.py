@@ -103,7 +103,7 @@ class TestRead:
     def test_code_in_a_plain_pickle(self, tmp_path):
         mark = tmp_path / "mark"
         (tmp_path / "a.pth").write_bytes(pickle.dumps(Code(f"touch {mark}")))
-        refuse(tmp_path / "a.pth")
+        assert refuse(tmp_path / "a.pth")
         assert not mark.exists()
 
     def test_a_whole_network_is_code(self, tmp_path):
@@ -120,25 +120,25 @@ class TestRead:
             torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
         data = path.read_bytes()
         path.write_bytes(data[: int(len(data) * share)])
-        refuse(path)
+        assert refuse(path)
 
     def test_a_header_that_lies(self, state, tmp_path):
         safetensors.save_file(state, tmp_path / "a.safetensors")
         data = (tmp_path / "a.safetensors").read_bytes()
         (tmp_path / "a.safetensors").write_bytes(data.replace(b"[4,3,3,3]", b"[9,3,3,3]"))
-        refuse(tmp_path / "a.safetensors")
+        assert refuse(tmp_path / "a.safetensors")
 
     @pytest.mark.parametrize(
         "data", [b"<!DOCTYPE html><html>", b"\x08\x07\x12\x07pytorch", bytes(64), b"PK\x03\x04"]
     )
     def test_no_checkpoint_at_all(self, tmp_path, data):
         (tmp_path / "a.pth").write_bytes(data)
-        refuse(tmp_path / "a.pth")
+        assert refuse(tmp_path / "a.pth")
 
     def test_another_archive(self, tmp_path):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             archive.writestr("readme.txt", "hello")
-        refuse(tmp_path / "a.zip")
+        assert refuse(tmp_path / "a.zip")
 
     @pytest.mark.parametrize(
         ("content", "why"),

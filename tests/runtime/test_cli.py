@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vivant import cli
 from vivant.images import load_image, load_matte, save_image
 from vivant_samples import ARTWORKS, PORTRAIT
 
@@ -22,18 +21,10 @@ NIGHT = ARTWORKS / "night-harbour"
 
 
 @pytest.fixture
-def vivant(store, monkeypatch, capsys):
-    """Run the command line in this process: (exit status, standard output, standard error)."""
+def vivant(store, monkeypatch, command_line):
+    """The command line, on the tests' store."""
     monkeypatch.setenv("VIVANT_ENGINES", str(store.root))
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vivant", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
+    return command_line
 
 
 def one_line(err):

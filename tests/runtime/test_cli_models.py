@@ -6,13 +6,11 @@ import functools
 import hashlib
 import http.server
 import json
-import sys
 import threading
 from dataclasses import replace
 
 import pytest
 
-from vivant import cli
 from vivant.manifest import Graph, Manifest, Weights
 from vivant.store import EngineStore
 from vivant_export import catalogue, part
@@ -23,20 +21,12 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 @pytest.fixture
-def vivant(tmp_path, monkeypatch, capsys):
-    """Run the command line in this process: (exit status, standard output, standard error)."""
+def vivant(tmp_path, monkeypatch, command_line):
+    """The command line, on a machine with neither engines nor weights."""
     monkeypatch.setenv("VIVANT_ENGINES", str(tmp_path / "engines"))
     monkeypatch.setenv("VIVANT_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.delenv("VIVANT_OFFLINE", raising=False)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vivant", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
+    return command_line
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
