@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vivant.errors import ModelError
 from vivant.roles import FaceDetector, Harmonizer, Matter, Scorer
@@ -101,6 +101,13 @@ SCORERS: Mapping[str, Model[Scorer]] = {
     "bargainnet": Model("a network's judgement (MIT)", _bargainnet, needs_engine=True),
     "colour-distance": Model("a stand-in for BargainNet, no weights", _colour_distance),
 }
+ROLES: Mapping[str, Mapping[str, Model[Any]]] = {
+    "faces": FACES,
+    "matte": MATTES,
+    "harmonizer": HARMONIZERS,
+    "scorer": SCORERS,
+}
+"""All models, by role as manifests and profiles name it."""
 
 
 def find(models: Mapping[str, Model[Role]], name: str) -> Model[Role]:

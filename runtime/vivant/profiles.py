@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from vivant import models
+from vivant.backends import lacking
 from vivant.errors import EngineError, ModelError
-from vivant.store import EngineStore
+from vivant.store import DEFAULT_BACKEND, EngineStore
 
 
 @dataclass(frozen=True)
@@ -78,19 +77,13 @@ def find_profile(name: str | None, store: EngineStore) -> Profile:
 
 def obstacles(profile: Profile, store: EngineStore) -> tuple[str, ...]:
     """Return why ``profile`` cannot run here, a line each; empty where it can."""
-    roles: tuple[tuple[str, Mapping[str, models.Model[Any]]], ...] = (
-        (profile.faces, models.FACES),
-        (profile.matte, models.MATTES),
-        (profile.harmonizer, models.HARMONIZERS),
-        (profile.scorer, models.SCORERS),
-    )
     reasons = []
-    for name, known in roles:
+    backends = {DEFAULT_BACKEND}
+    for role, known in models.ROLES.items():
+        name = getattr(profile, role)
         if models.find(known, name).needs_engine:
             try:
-                store.engine(name)
+                backends.add(store.engine(name).choice.backend)
             except EngineError as error:
                 reasons.append(str(error))
-    if importlib.util.find_spec("onnxruntime") is None:
-        reasons.append("onnxruntime is not installed (pip install 'vivant[cpu]')")
-    return tuple(reasons)
+    return (*reasons, *filter(None, map(lacking, sorted(backends))))

@@ -11,23 +11,26 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import platformdirs
 
 from vivant.errors import EngineError, OutputError
 from vivant.manifest import Manifest
+from vivant.tuning import Choice, key, read_tuning
 
+DEFAULT_BACKEND = "onnxruntime"
 MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
 class EngineFolder:
-    """One engine of the store: its folder and its manifest."""
+    """One engine of the store: its folder, its manifest, and the backend chosen for it."""
 
     path: Path
     manifest: Manifest
+    choice: Choice
 
     def read(self, graph: str) -> bytes:
         """Return the bytes of the graph called ``graph``, checked against the manifest.
@@ -61,41 +64,81 @@ class EngineFolder:
 class EngineStore:
     """A folder of engines.
 
-    Engines with untrained weights exist for tests and benchmarks; they are refused unless
-    ``allow_untrained``.
+    Attributes:
+        root: the folder.
+        allow_untrained: engines with untrained weights exist for tests and benchmarks; they are
+            refused without it.
+        choices: which variant of a model this machine uses, and in which backend; see ``tuning``.
     """
 
     root: Path
     allow_untrained: bool = False
+    choices: Mapping[str, Choice] = field(default_factory=dict)
 
-    def engine(self, model: str, variant: str | None = None) -> EngineFolder:
-        """Return the engine of ``model``; without ``variant``, its only or its FP32 one.
+    def engine(
+        self, model: str, variant: str | None = None, *, size: int | None = None
+    ) -> EngineFolder:
+        """Return an engine of ``model``.
 
-        Raises ``EngineError`` when there is none, or when its manifest cannot be used, or when
-        its weights are untrained and that was not allowed.
+        Args:
+            model: its name.
+            variant: which one; without it, the one that this machine was tuned to use, else
+                INT8 if it was held against FP32 on pictures, else FP32, else any other.
+            size: side of the input in pixels, where it is not the model's own.
+
+        Raises:
+            EngineError: there is none, its manifest cannot be used, or its weights are untrained
+                and that was not allowed.
         """
-        variants = self.variants(model)
-        if not variants:
-            raise EngineError(f"{self.root}: no engine '{model}'; run 'vivant export {model}'")
+        chosen = self.choices.get(key(model, size)) if variant is None else None
         if variant is None:
-            variant = "fp32" if "fp32" in variants else variants[0]
+            variant = chosen.variant if chosen else self._default(model, size)
+        folder = self._open(model, variant)
+        return replace(folder, choice=chosen) if chosen else folder
+
+    def _default(self, model: str, size: int | None) -> str:
+        suffix = f"-{size}" if size else ""
+        variants = self.variants(model)
+        for precision in ("int8", "fp32"):
+            name = f"{precision}{suffix}"
+            if name in variants and (precision == "fp32" or self._was_judged(model, name)):
+                return name
+        if size or not variants:
+            option = f" --size {size}" if size else ""
+            raise EngineError(
+                f"{self.root}: no engine '{model}'{f' of {size} pixels' if size else ''}; "
+                f"run 'vivant export {model}{option}'"
+            )
+        return variants[0]
+
+    def _was_judged(self, model: str, variant: str) -> bool:
+        """Return whether the export judged an INT8 engine: untrained weights give no matte."""
+        return self._manifest(model, variant).weights.kind != "untrained"
+
+    def _open(self, model: str, variant: str) -> EngineFolder:
+        variants = self.variants(model)
         if variant not in variants:
             raise EngineError(
-                f"{self.root}: no variant '{variant}' of '{model}' (there is {', '.join(variants)})"
+                f"{self.root}: no variant '{variant}' of '{model}' (there is "
+                f"{', '.join(variants) or 'none'}); export it, or run 'vivant tune' again"
             )
-        path = self.root / model / variant
-        manifest = Manifest.load(path / MANIFEST)
-        if (manifest.model, manifest.variant) != (model, variant):
-            raise EngineError(
-                f"{path / MANIFEST}: describes {manifest.model}/{manifest.variant}, not this "
-                f"folder; run 'vivant export {model}' again"
-            )
+        path, manifest = self.root / model / variant, self._manifest(model, variant)
         if manifest.weights.kind == "untrained" and not self.allow_untrained:
             raise EngineError(
                 f"{path}: its weights are untrained, for tests and benchmarks only; export the "
                 "official ones, or allow it with --allow-untrained"
             )
-        return EngineFolder(path, manifest)
+        return EngineFolder(path, manifest, Choice(variant, DEFAULT_BACKEND))
+
+    def _manifest(self, model: str, variant: str) -> Manifest:
+        path = self.root / model / variant / MANIFEST
+        manifest = Manifest.load(path)
+        if (manifest.model, manifest.variant) != (model, variant):
+            raise EngineError(
+                f"{path}: describes {manifest.model}/{manifest.variant}, not this "
+                f"folder; run 'vivant export {model}' again"
+            )
+        return manifest
 
     def models(self) -> tuple[str, ...]:
         """Return the names of the models with at least one engine, sorted."""
@@ -140,7 +183,7 @@ class EngineStore:
             raise OutputError(f"{target}: {error.strerror or error}; free some space") from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return EngineFolder(target, manifest)
+        return EngineFolder(target, manifest, Choice(manifest.variant, DEFAULT_BACKEND))
 
 
 def _swap(new: Path, target: Path) -> None:
@@ -171,5 +214,10 @@ def default_root() -> Path:
 def open_store(
     root: str | os.PathLike[str] | None = None, *, allow_untrained: bool = False
 ) -> EngineStore:
-    """Return the store at ``root``, or the default one (``default_root``)."""
-    return EngineStore(Path(root) if root is not None else default_root(), allow_untrained)
+    """Return the store at ``root``, or the default one (``default_root``), as it was tuned.
+
+    Raises:
+        EngineError: what it was tuned to cannot be read.
+    """
+    folder = Path(root) if root is not None else default_root()
+    return EngineStore(folder, allow_untrained, read_tuning(folder).choices)

@@ -274,7 +274,7 @@ class TestOthers:
         report = json.loads(out)
         assert status == 0
         assert report["profile"] == "classic"
-        assert report["engines"] == {"mtcnn": "fp32: ok, official weights"}
+        assert report["engines"] == {"mtcnn/fp32": "ok, official weights"}
         assert report["obstacles"]["deep"]
         assert "CPUExecutionProvider" in report["providers"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from vivant.backends.onnxruntime import CUDA, OnnxRuntimeEngine, usable_cores
+from vivant.backends import usable_cores
+from vivant.backends.onnxruntime import CUDA, OnnxRuntimeEngine
 from vivant.errors import BackendError, EngineError
 
 

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from vivant.backends.onnxruntime import usable_cores
+from vivant.backends import usable_cores
 from vivant.errors import ModelError
 from vivant_export.precision.nodes import (
     CONTRACTIONS,

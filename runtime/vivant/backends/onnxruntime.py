@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from numpy.typing import NDArray
 
-from vivant.backends import Arrays, Closing
+from vivant.backends import Arrays, Closing, refuse_external_data, usable_cores
 from vivant.errors import BackendError, EngineError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
-
-# Without this key a tensor of an ONNX file cannot have its data elsewhere. ONNX Runtime follows it
-# to any path, or (lately) to some: what was hashed is all that may be loaded. No name in an engine
-# of ours has the word in it.
-_EXTERNAL = b"location"
 
 
 class OnnxRuntimeEngine(Closing):
@@ -41,11 +35,7 @@ class OnnxRuntimeEngine(Closing):
             BackendError: ONNX Runtime or the provider is not here.
             EngineError: ONNX Runtime cannot open the graph, or it has weights in another file.
         """
-        if _EXTERNAL in graph:
-            raise EngineError(
-                f"{name}: names another file for its weights, which nothing vouches for; "
-                "export it again"
-            )
+        refuse_external_data(graph, name)
         ort = _import_onnxruntime()
         if provider not in ort.get_available_providers():
             available = ", ".join(ort.get_available_providers())
@@ -62,10 +52,7 @@ class OnnxRuntimeEngine(Closing):
             self._session: Any = ort.InferenceSession(graph, options, providers=[provider])
         # ONNX Runtime's exceptions share no base class but this one.
         except Exception as error:
-            first_line = str(error).splitlines()[0]
-            raise EngineError(
-                f"{name}: ONNX Runtime cannot open it ({first_line}); export it again"
-            ) from error
+            raise _failed(name, "open", error) from error
         if self._session.get_providers()[0] != provider:
             raise BackendError(
                 f"{provider}: ONNX Runtime could not start it and fell back; "
@@ -73,20 +60,28 @@ class OnnxRuntimeEngine(Closing):
             )
         # It would keep the file's bytes, all of which it has copied, for as long as it lives.
         self._session._model_bytes = None  # noqa: SLF001 - there is no public way
+        self._name = name
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Compute every output, by name, from ``inputs``, by name."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+        """Compute every output, by name, from ``inputs``, by name.
+
+        Raises ``EngineError`` where the inputs are not those that the graph takes.
+        """
+        try:
+            results = self._session.run(self._outputs, dict(inputs))
+        except Exception as error:
+            raise _failed(self._name, "run", error) from error
+        return dict(zip(self._outputs, results, strict=True))
 
     def close(self) -> None:
         """Give back the session; the engine cannot run afterwards."""
         self._session = None
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may run on (its affinity, not the machine's count)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _failed(name: str, what: str, error: Exception) -> EngineError:
+    first_line = str(error).splitlines()[0]
+    return EngineError(f"{name}: ONNX Runtime cannot {what} it ({first_line}); export it again")
 
 
 def _import_onnxruntime() -> Any:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
+from dataclasses import replace
 from typing import Any
 
 import typer
 
-from vivant.backends.onnxruntime import usable_cores
 from vivant.commands.options import Json, Store, print_json
 from vivant.errors import VivantError
+from vivant.machine import processor, version
 from vivant.profiles import PROFILES, obstacles
 from vivant.store import EngineStore, open_store
+from vivant.tuning import read_tuning
 
 LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "onnxruntime", "onnxruntime-gpu")
-EXTRAS = {"pillow-heif": "heic", "onnx": "mtcnn", "mtcnn": "mtcnn", "torch": "export"}
+EXTRAS = {
+    "openvino": "openvino",
+    "pillow-heif": "heic",
+    "onnx": "mtcnn",
+    "mtcnn": "mtcnn",
+    "torch": "export",
+}
 
 
 def doctor(store: Store = None, json: Json = False) -> None:
@@ -38,13 +45,18 @@ def examine(store: EngineStore) -> dict[str, Any]:
     return {
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
+            "processor": processor(),
             "python": platform.python_version(),
-            "cores": usable_cores(),
         },
-        "libraries": {name: _version(name) for name in (*LIBRARIES, *EXTRAS)},
+        "libraries": {name: version(name) for name in (*LIBRARIES, *EXTRAS)},
         "providers": _providers(),
         "store": str(store.root),
-        "engines": {model: _engine_state(store, model) for model in store.models()},
+        "engines": {
+            f"{model}/{variant}": _engine_state(store, model, variant)
+            for model in store.models()
+            for variant in store.variants(model)
+        },
+        "tuning": _tuning(store),
         "profile": next((name for name, reasons in blocked.items() if not reasons), None),
         "obstacles": {name: list(reasons) for name, reasons in blocked.items() if reasons},
     }
@@ -52,15 +64,16 @@ def examine(store: EngineStore) -> dict[str, Any]:
 
 def _show(report: dict[str, Any]) -> None:
     machine = report["machine"]
-    typer.echo(f"{machine['system']}, Python {machine['python']}, {machine['cores']} cores")
+    typer.echo(f"{machine['system']}, {machine['processor']}, Python {machine['python']}")
     typer.echo("\nlibraries")
-    for name, version in report["libraries"].items():
+    for name, installed in report["libraries"].items():
         extra = f"not installed (extra [{EXTRAS[name]}])" if name in EXTRAS else "not installed"
-        typer.echo(f"  {name:24} {version or extra}")
+        typer.echo(f"  {name:24} {installed or extra}")
     typer.echo(f"  {'providers':24} {', '.join(report['providers']) or 'none'}")
     typer.echo(f"\nengines in {report['store']}")
-    for model, state in report["engines"].items() or [("none", "run 'vivant export mtcnn'")]:
-        typer.echo(f"  {model:24} {state}")
+    for engine, state in report["engines"].items() or [("none", "run 'vivant export mtcnn'")]:
+        typer.echo(f"  {engine:24} {state}")
+    typer.echo(f"  {'tuning':24} {report['tuning']}")
     typer.echo("\nprofiles, best first")
     for profile in PROFILES.values():
         chosen = "  <- runs" if profile.name == report["profile"] else ""
@@ -69,11 +82,17 @@ def _show(report: dict[str, Any]) -> None:
             typer.echo(f"  {'':24} not here: {reason}")
 
 
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _tuning(store: EngineStore) -> str:
+    """Return which choices the store follows, and whether they were measured here."""
+    tuning = read_tuning(store.root)
+    if not tuning.choices:
+        return "none; 'vivant tune' finds the fastest engine and library for this machine"
+    chosen = ", ".join(
+        f"{name}: {choice.variant} in {choice.backend}" for name, choice in tuning.choices.items()
+    )
+    if tuning.processor == processor():
+        return chosen
+    return f"{chosen}; measured on another machine, run 'vivant tune' on this one"
 
 
 def _providers() -> list[str]:
@@ -84,16 +103,12 @@ def _providers() -> list[str]:
     return list(onnxruntime.get_available_providers())
 
 
-def _engine_state(store: EngineStore, model: str) -> str:
-    """Read every graph of every variant against its hash: "ok", or what is wrong."""
-    return "; ".join(_variant_state(store, model, variant) for variant in store.variants(model))
-
-
-def _variant_state(store: EngineStore, model: str, variant: str) -> str:
+def _engine_state(store: EngineStore, model: str, variant: str) -> str:
+    """Read every graph of an engine against its hash: "ok" and its weights, or what is wrong."""
     try:
-        folder = store.engine(model, variant)
+        folder = replace(store, allow_untrained=True).engine(model, variant)
         for graph in folder.manifest.graphs:
             folder.read(graph)
     except VivantError as error:
-        return f"{variant}: {error}"
-    return f"{variant}: ok, {folder.manifest.weights.kind} weights"
+        return str(error)
+    return f"ok, {folder.manifest.weights.kind} weights"

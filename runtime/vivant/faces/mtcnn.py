@@ -13,8 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Closing, Engine
-from vivant.backends.onnxruntime import OnnxRuntimeEngine
+from vivant.backends import Closing, Engine, open_engine
 from vivant.faces.area import AreaSampler
 from vivant.roles import MIN_FACE, Face, Image
 from vivant.store import EngineStore
@@ -42,16 +41,15 @@ class MtcnnDetector(Closing):
 
         Args:
             store: where it is looked for.
-            threads: for ONNX Runtime; all usable cores unless told otherwise.
+            threads: to compute with; all usable cores unless told otherwise.
 
         Raises:
             EngineError: the engine is missing, altered or cannot be opened.
-            BackendError: ONNX Runtime is not installed.
+            BackendError: the inference library is not installed.
         """
         folder = store.engine("mtcnn")
         pnet, rnet, onet = (
-            OnnxRuntimeEngine(folder.read(name), f"{folder.path}/{name}", threads=threads)
-            for name in ("pnet", "rnet", "onet")
+            open_engine(folder, name, threads=threads) for name in ("pnet", "rnet", "onet")
         )
         return cls(pnet, rnet, onet)
 

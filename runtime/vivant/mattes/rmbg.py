@@ -13,8 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Closing, Engine
-from vivant.backends.onnxruntime import OnnxRuntimeEngine
+from vivant.backends import Closing, Engine, open_engine
 from vivant.errors import EngineError, SubjectError
 from vivant.resampling import METHODS, resample
 from vivant.roles import Face, Image, Matte, Matting
@@ -52,22 +51,28 @@ class RmbgMatter(Closing):
         self._engine, self._pipe = engine, pipe
 
     @classmethod
-    def open(cls, store: EngineStore, model: str, *, threads: int | None = None) -> RmbgMatter:
+    def open(
+        cls,
+        store: EngineStore,
+        model: str,
+        *,
+        size: int | None = None,
+        threads: int | None = None,
+    ) -> RmbgMatter:
         """Open the engine of ``model``.
 
         Args:
             store: where it is looked for.
             model: such as "rmbg-1.4".
-            threads: for ONNX Runtime; all usable cores unless told otherwise.
+            size: side of the network's input in pixels, where it is not the model's own.
+            threads: to compute with; all usable cores unless told otherwise.
 
         Raises:
             EngineError: the engine is missing, altered, untrained or cannot be opened.
-            BackendError: ONNX Runtime is not installed.
+            BackendError: the inference library is not installed.
         """
-        folder = store.engine(model)
-        pipe = _read_pipe(folder)
-        engine = OnnxRuntimeEngine(folder.read("model"), str(folder.path), threads=threads)
-        return cls(engine, pipe)
+        folder = store.engine(model, size=size)
+        return cls(open_engine(folder, threads=threads), _read_pipe(folder))
 
     def close(self) -> None:
         """Close the engine."""

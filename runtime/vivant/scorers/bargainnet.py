@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vivant.backends import Closing, Engine
-from vivant.backends.onnxruntime import OnnxRuntimeEngine
+from vivant.backends import Closing, Engine, open_engine
 from vivant.errors import ImageError
 from vivant.resampling import resample
 from vivant.roles import Image, Matte
@@ -36,14 +35,13 @@ class BargainNetScorer(Closing):
 
         Args:
             store: where it is looked for.
-            threads: for ONNX Runtime; all usable cores unless told otherwise.
+            threads: to compute with; all usable cores unless told otherwise.
 
         Raises:
             EngineError: the engine is missing, altered, untrained or cannot be opened.
-            BackendError: ONNX Runtime is not installed.
+            BackendError: the inference library is not installed.
         """
-        folder = store.engine("bargainnet")
-        return cls(OnnxRuntimeEngine(folder.read("model"), str(folder.path), threads=threads))
+        return cls(open_engine(store.engine("bargainnet"), threads=threads))
 
     def close(self) -> None:
         """Close the engine."""

@@ -1,0 +1,180 @@
+"""Which of a model's engines, in which backend, is the fastest here: measured in its role.
+
+Each candidate runs in turn with the reference, FP32 in ONNX Runtime, on the sample portrait: on a
+machine that does other things too, only the ratio of two that run side by side means something.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vivant import models
+from vivant.backends import BACKENDS, Closing
+from vivant.errors import ModelError, VivantError
+from vivant.images import load_image
+from vivant.store import DEFAULT_BACKEND, EngineStore
+from vivant.tuning import Choice, key
+from vivant_samples import PORTRAIT
+
+SIMILAR = 0.9
+"""Of those that reach this share of the best speed, the most exact is used."""
+
+ALLOWED = {
+    "faces": (0.01, 0.5),
+    "matte": (1e-3, 1e-2),
+    "harmonizer": (1e-3, 4e-3),
+    "scorer": (1e-4, 1e-3),
+}
+"""How far a result may be from the reference's, by role: where both compute in FP32, and where one
+does not. The mean difference of boxes in pixels, of alpha and colours 0..1, or of the score."""
+
+_PRECISIONS = ("fp32", "fp16", "int8")  # the one to compare with first
+_VARIANT = re.compile(rf"({'|'.join(_PRECISIONS)})(?:-(\d+))?")  # others are for other processors
+_SIDE = 1080  # of the picture that is tried on, in pixels
+
+_Result: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a choice did.
+
+    Attributes:
+        choice: of engine and backend.
+        milliseconds: the median run.
+        ratio: how many times faster than the reference, the median over pairs of runs.
+        deviation: of its result from the reference's; see ``ALLOWED``.
+        refusal: why it cannot be used, or None.
+    """
+
+    choice: Choice
+    milliseconds: float = 0.0
+    ratio: float = 0.0
+    deviation: float = 0.0
+    refusal: str | None = None
+
+
+def tunable(store: EngineStore) -> Iterator[tuple[str, int | None]]:
+    """Yield the model and input size of each group of engines of which one is used at a time.
+
+    The size is None where it is the model's own.
+    """
+    for model in store.models():
+        if any(model in known for known in models.ROLES.values()):
+            parsed = map(_VARIANT.fullmatch, store.variants(model))
+            for size in sorted({int(match[2] or 0) for match in parsed if match}):
+                yield model, size or None
+
+
+def try_all(
+    store: EngineStore, model: str, size: int | None = None, *, rounds: int = 7
+) -> Iterator[Trial]:
+    """Time a model with each of its engines in each backend; the reference comes first.
+
+    Args:
+        store: where the engines are.
+        model: its name.
+        size: of the engines' input, where it is not the model's own.
+        rounds: counted runs of each.
+
+    Raises:
+        ModelError: there is no engine of this model and size for this kind of machine.
+        EngineError, BackendError, SubjectError: the reference cannot run.
+    """
+    named = [f"{precision}-{size}" if size else precision for precision in _PRECISIONS]
+    variants = [name for name in named if name in store.variants(model)]
+    if not variants:
+        raise ModelError(f"model '{key(model, size)}': no engine to tune in {store.root}")
+    reference, *others = (
+        Choice(variant, backend)
+        for variant in variants
+        for backend in sorted(BACKENDS, key=DEFAULT_BACKEND.__ne__)
+    )
+    times, _ = _runs(store, model, [reference], rounds)
+    yield Trial(reference, statistics.median(times[0]), 1.0)
+    for choice in others:
+        yield _try(store, model, choice, reference, rounds)
+
+
+def best(trials: Sequence[Trial]) -> Trial:
+    """Return the fastest usable one, or of several that are about as fast the most exact."""
+    usable = [trial for trial in trials if trial.refusal is None]
+    needed = SIMILAR * max(trial.ratio for trial in usable)
+    return min((t for t in usable if t.ratio >= needed), key=lambda trial: trial.deviation)
+
+
+def _try(store: EngineStore, model: str, choice: Choice, reference: Choice, rounds: int) -> Trial:
+    try:
+        (slow, fast), results = _runs(store, model, [reference, choice], rounds)
+    except VivantError as error:
+        return Trial(choice, refusal=str(error))
+    deviation = _deviation(*results)
+    return Trial(
+        choice,
+        milliseconds=statistics.median(fast),
+        ratio=statistics.median(a / b for a, b in zip(slow, fast, strict=True)),
+        deviation=deviation,
+        refusal=_judge(store, model, choice, deviation),
+    )
+
+
+def _judge(store: EngineStore, model: str, choice: Choice, deviation: float) -> str | None:
+    same = choice.variant.startswith("fp32") and not choice.backend.endswith("bf16")
+    manifest = store.engine(model, choice.variant).manifest
+    if not same and manifest.weights.kind == "untrained":
+        return None  # nothing can be judged by what they compute; only tests and benchmarks use it
+    allowed = ALLOWED[manifest.role][not same]
+    return None if deviation <= allowed else f"deviates by {deviation:.1e}, allowed is {allowed:g}"
+
+
+def _deviation(expected: _Result, got: _Result) -> float:
+    if expected.shape != got.shape:
+        return float("inf")  # not even the same faces
+    return float(np.abs(expected - got).mean()) if expected.size else 0.0
+
+
+def _runs(
+    store: EngineStore, model: str, choices: Sequence[Choice], rounds: int
+) -> tuple[list[list[float]], list[_Result]]:
+    """Return each choice's milliseconds, run in turn after a warm-up, and its result."""
+    with ExitStack() as opened:
+        contenders = [_open(store, model, choice, opened) for choice in choices]
+        results = [run() for run in contenders]
+        times: list[list[float]] = [[] for _ in choices]
+        for _ in range(rounds):
+            for run, own in zip(contenders, times, strict=True):
+                start = time.perf_counter()
+                run()
+                own.append((time.perf_counter() - start) * 1000)
+    return times, results
+
+
+def _open(
+    store: EngineStore, model: str, choice: Choice, opened: ExitStack
+) -> Callable[[], _Result]:
+    """Return a run of the model in its role, on the sample portrait."""
+    store = replace(store, choices={model: choice})
+    photo = cv2.resize(load_image(PORTRAIT), (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
+    mask = np.zeros((_SIDE, _SIDE), np.uint8)
+    cv2.ellipse(mask, (_SIDE // 2, _SIDE // 2), (_SIDE // 4, _SIDE // 3), 0, 0, 360, 255, -1)
+    name, known = next((name, known) for name, known in models.ROLES.items() if model in known)
+    role: Any = models.open_model(known, model, store)
+    if isinstance(role, Closing):
+        opened.enter_context(role)
+    runs: dict[str, Callable[[], Any]] = {
+        "faces": lambda: [face.box for face in role.detect(photo)],
+        "matte": lambda: role.matte(photo, ()).matte / 255,
+        "harmonizer": lambda: role.harmonize(photo, mask, [1.0])[0][mask > 0] / 255,
+        "scorer": lambda: role.score([photo], [mask]),
+    }
+    return lambda: np.asarray(runs[name](), np.float64)
