@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vivant import models
 from vivant.backends import lacking
@@ -15,7 +15,11 @@ from vivant.store import DEFAULT_BACKEND, EngineStore
 class Profile:
     """A model per role, by name.
 
-    ``strengths`` are the strengths of harmonizing that are tried, the one to prefer first.
+    Attributes:
+        matte: the one used where its engine is here.
+        other_mattes: of the same kind, which serve where it is not: the first that is here. Their
+            licences allow any use.
+        strengths: of harmonizing that are tried, the one to prefer first.
     """
 
     name: str
@@ -25,6 +29,7 @@ class Profile:
     harmonizer: str
     scorer: str
     strengths: tuple[float, ...]
+    other_mattes: tuple[str, ...] = ()
 
 
 CLASSIC = Profile(
@@ -45,6 +50,7 @@ DEEP = Profile(
     harmonizer="inr-harmonization",
     scorer="bargainnet",
     strengths=(1.0, 0.75, 0.5),
+    other_mattes=("isnet-general-use",),
 )
 BEST = Profile(
     name="best",
@@ -54,6 +60,7 @@ BEST = Profile(
     harmonizer="inr-harmonization",
     scorer="bargainnet",
     strengths=(1.0, 0.85, 0.7, 0.55, 0.4),
+    other_mattes=("birefnet-portrait", "birefnet"),
 )
 
 PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (BEST, DEEP, CLASSIC)}
@@ -63,20 +70,30 @@ PROFILES: Mapping[str, Profile] = {profile.name: profile for profile in (BEST, D
 def find_profile(name: str | None, store: EngineStore) -> Profile:
     """Return the profile called ``name``; without a name the best one that can run here.
 
+    Its ``matte`` is the one whose engine is here.
+
     Raises ``ModelError`` for an unknown name, or for one that lacks something here, saying what.
     """
     if name is None:
-        able = [profile for profile in PROFILES.values() if not obstacles(profile, store)]
-        return able[0] if able else find_profile(CLASSIC.name, store)
+        able = (profile for profile in PROFILES.values() if not obstacles(profile, store))
+        name = next(able, CLASSIC).name
     if name not in PROFILES:
         raise ModelError(f"profile '{name}': unknown; there are {', '.join(PROFILES)}")
     if missing := obstacles(PROFILES[name], store):
         raise ModelError(f"profile '{name}' cannot run here: {'; '.join(missing)}")
-    return PROFILES[name]
+    return with_matte_here(PROFILES[name], store)
+
+
+def with_matte_here(profile: Profile, store: EngineStore) -> Profile:
+    """Return the profile with the first of its mattes that has an engine; with none, unchanged."""
+    here = store.models()
+    mattes = (name for name in (profile.matte, *profile.other_mattes) if name in here)
+    return replace(profile, matte=next(mattes, profile.matte))
 
 
 def obstacles(profile: Profile, store: EngineStore) -> tuple[str, ...]:
     """Return why ``profile`` cannot run here, a line each; empty where it can."""
+    profile = with_matte_here(profile, store)
     reasons = []
     backends = {DEFAULT_BACKEND}
     for role, known in models.ROLES.items():

@@ -11,7 +11,7 @@ import typer
 from vivant.commands.options import Json, Store, print_json
 from vivant.errors import VivantError
 from vivant.machine import processor, version
-from vivant.profiles import PROFILES, obstacles
+from vivant.profiles import PROFILES, obstacles, with_matte_here
 from vivant.store import EngineStore, open_store
 from vivant.tuning import read_tuning
 
@@ -42,6 +42,7 @@ def doctor(store: Store = None, json: Json = False) -> None:
 def examine(store: EngineStore) -> dict[str, Any]:
     """Return what there is here, ready for JSON."""
     blocked = {profile.name: obstacles(profile, store) for profile in PROFILES.values()}
+    profile = next((name for name, reasons in blocked.items() if not reasons), None)
     return {
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
@@ -57,7 +58,8 @@ def examine(store: EngineStore) -> dict[str, Any]:
             for variant in store.variants(model)
         },
         "tuning": _tuning(store),
-        "profile": next((name for name, reasons in blocked.items() if not reasons), None),
+        "profile": profile,
+        "matte": with_matte_here(PROFILES[profile], store).matte if profile else None,
         "obstacles": {name: list(reasons) for name, reasons in blocked.items() if reasons},
     }
 
@@ -76,7 +78,7 @@ def _show(report: dict[str, Any]) -> None:
     typer.echo(f"  {'tuning':24} {report['tuning']}")
     typer.echo("\nprofiles, best first")
     for profile in PROFILES.values():
-        chosen = "  <- runs" if profile.name == report["profile"] else ""
+        chosen = f"  <- runs, with {report['matte']}" if profile.name == report["profile"] else ""
         typer.echo(f"  {profile.name:24} {profile.summary}{chosen}")
         for reason in report["obstacles"].get(profile.name, []):
             typer.echo(f"  {'':24} not here: {reason}")
