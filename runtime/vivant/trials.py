@@ -1,7 +1,7 @@
 """Which of a model's engines, in which backend, is the fastest here: measured in its role.
 
-Each candidate runs in turn with the reference, FP32 in ONNX Runtime, on the sample portrait: on a
-machine that does other things too, only the ratio of two that run side by side means something.
+Each candidate runs in turn with the reference, FP32 in ONNX Runtime, on the same photo: where other
+things run too, only the ratio of two that run side by side means something.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from vivant import models
 from vivant.backends import BACKENDS, Closing
 from vivant.errors import ModelError, VivantError
-from vivant.images import load_image
+from vivant.roles import Image
 from vivant.store import DEFAULT_BACKEND, EngineStore
 from vivant.tuning import Choice, key
-from vivant_samples import PORTRAIT
 
 SIMILAR = 0.9
 """Of those that reach this share of the best speed, the most exact is used."""
@@ -40,7 +39,6 @@ does not. The mean difference of boxes in pixels, of alpha and colours 0..1, or 
 
 _PRECISIONS = ("fp32", "fp16", "int8")  # the one to compare with first
 _VARIANT = re.compile(rf"({'|'.join(_PRECISIONS)})(?:-(\d+))?")  # others are for other processors
-_SIDE = 1080  # of the picture that is tried on, in pixels
 
 _Result: TypeAlias = NDArray[Any]
 
@@ -77,13 +75,14 @@ def tunable(store: EngineStore) -> Iterator[tuple[str, int | None]]:
 
 
 def try_all(
-    store: EngineStore, model: str, size: int | None = None, *, rounds: int = 7
+    store: EngineStore, model: str, photo: Image, *, size: int | None = None, rounds: int = 7
 ) -> Iterator[Trial]:
     """Time a model with each of its engines in each backend; the reference comes first.
 
     Args:
         store: where the engines are.
         model: its name.
+        photo: uint8 [H,W,3] RGB, of a person, of the size that is used.
         size: of the engines' input, where it is not the model's own.
         rounds: counted runs of each.
 
@@ -100,10 +99,10 @@ def try_all(
         for variant in variants
         for backend in sorted(BACKENDS, key=DEFAULT_BACKEND.__ne__)
     )
-    times, _ = _runs(store, model, [reference], rounds)
+    times, _ = _runs(store, model, [reference], photo, rounds)
     yield Trial(reference, statistics.median(times[0]), 1.0)
     for choice in others:
-        yield _try(store, model, choice, reference, rounds)
+        yield _try(store, model, choice, reference, photo, rounds)
 
 
 def best(trials: Sequence[Trial]) -> Trial:
@@ -113,9 +112,11 @@ def best(trials: Sequence[Trial]) -> Trial:
     return min((t for t in usable if t.ratio >= needed), key=lambda trial: trial.deviation)
 
 
-def _try(store: EngineStore, model: str, choice: Choice, reference: Choice, rounds: int) -> Trial:
+def _try(
+    store: EngineStore, model: str, choice: Choice, reference: Choice, photo: Image, rounds: int
+) -> Trial:
     try:
-        (slow, fast), results = _runs(store, model, [reference, choice], rounds)
+        (slow, fast), results = _runs(store, model, [reference, choice], photo, rounds)
     except VivantError as error:
         return Trial(choice, refusal=str(error))
     deviation = _deviation(*results)
@@ -144,11 +145,11 @@ def _deviation(expected: _Result, got: _Result) -> float:
 
 
 def _runs(
-    store: EngineStore, model: str, choices: Sequence[Choice], rounds: int
+    store: EngineStore, model: str, choices: Sequence[Choice], photo: Image, rounds: int
 ) -> tuple[list[list[float]], list[_Result]]:
     """Return each choice's milliseconds, run in turn after a warm-up, and its result."""
     with ExitStack() as opened:
-        contenders = [_open(store, model, choice, opened) for choice in choices]
+        contenders = [_open(store, model, choice, photo, opened) for choice in choices]
         results = [run() for run in contenders]
         times: list[list[float]] = [[] for _ in choices]
         for _ in range(rounds):
@@ -160,13 +161,13 @@ def _runs(
 
 
 def _open(
-    store: EngineStore, model: str, choice: Choice, opened: ExitStack
+    store: EngineStore, model: str, choice: Choice, photo: Image, opened: ExitStack
 ) -> Callable[[], _Result]:
-    """Return a run of the model in its role, on the sample portrait."""
+    """Return a run of the model in its role; the middle of the photo stands for a figure."""
     store = replace(store, choices={model: choice})
-    photo = cv2.resize(load_image(PORTRAIT), (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC)
-    mask = np.zeros((_SIDE, _SIDE), np.uint8)
-    cv2.ellipse(mask, (_SIDE // 2, _SIDE // 2), (_SIDE // 4, _SIDE // 3), 0, 0, 360, 255, -1)
+    height, width = photo.shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    cv2.ellipse(mask, (width // 2, height // 2), (width // 4, height // 3), 0, 0, 360, 255, -1)
     name, known = next((name, known) for name, known in models.ROLES.items() if model in known)
     role: Any = models.open_model(known, model, store)
     if isinstance(role, Closing):

@@ -7,6 +7,8 @@ brighter. The graphs themselves are held against HINet in ``tests/export``.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,8 @@ from vivant.errors import EngineError, ImageError
 from vivant.harmonizers.inr import GRAPHS, InrHarmonizer
 from vivant.harmonizers.inr_axes import FULL, HALF, LEVELS, QUARTER
 from vivant.harmonizers.inr_geometry import arbitrary_layout, quads, square_layout
+from vivant.harmonizers.inr_lut import LutHarmonizer
+from vivant.images import load_image, save_image
 from vivant.manifest import Manifest, Weights
 from vivant.store import EngineStore
 
@@ -220,6 +224,118 @@ class TestHarmonize:
         engines["full"].run = lambda inputs: {"values": run(inputs)["values"] * np.nan}
         with pytest.raises(EngineError, match="no numbers; export it in fp32"):
             harmonizer.harmonize(picture(64, 80), soft_disc(64, 80), (1.0,))
+
+
+class TestExact:
+    @pytest.mark.parametrize(
+        ("size", "split"), [((256, 256), None), ((256, 256), 4), ((90, 131), 3)]
+    )
+    def test_a_hard_edge_at_100_of_255(self, harmonizer, size, split):
+        composite, mask = picture(*size), soft_disc(*size)
+        assert {100, 101} <= set(mask.flat)
+        result = harmonizer.exact(composite, mask, split)
+        assert result.dtype == np.uint8
+        change = result.astype(int) - composite
+        assert not change[mask <= 100].any()
+        # Truncated, so that rounding on the way can cost a level, and does not round up.
+        assert set(change[mask > 100].flat) <= {BRIGHTER - 1, BRIGHTER}
+
+    def test_soft_has_no_edge_where_exact_has_one(self, harmonizer):
+        composite, mask = np.full((90, 120, 3), 100, np.uint8), soft_disc(90, 120)
+        exact = harmonizer.exact(composite, mask)
+        (soft,) = harmonizer.harmonize(composite, mask, (1.0,))
+        assert greatest_step(exact) >= BRIGHTER - 1
+        assert greatest_step(soft) <= BRIGHTER / 4
+        assert greatest_step(mask) > 20
+
+    def test_only_what_it_uses_is_computed(self, harmonizer, engines):
+        mask = np.full((96, 131), 100, np.uint8)
+        composite = picture(96, 131)
+        result = harmonizer.exact(composite, mask)
+        np.testing.assert_array_equal(result, composite)
+        assert result is not composite
+        assert not engines["encoder"].given
+        mask[50, 70] = 101
+        harmonizer.exact(composite, mask)
+        assert len(engines["full"].seen) == 1
+
+    def test_what_it_refuses(self, harmonizer):
+        with pytest.raises(ImageError, match="resize the mask"):
+            harmonizer.exact(picture(80, 64), soft_disc(64, 80))
+        with pytest.raises(ImageError, match="needs 32 pixels"):
+            harmonizer.exact(picture(200, 31), soft_disc(200, 31))
+        with pytest.raises(ImageError, match="choose a split of 1, 2, 4, 8, 16"):
+            harmonizer.exact(picture(256, 256), soft_disc(256, 256), 5)
+
+
+def greatest_step(picture: np.ndarray) -> int:
+    """Between neighbours, along x or y."""
+    levels = picture.astype(int)
+    return max(np.abs(np.diff(levels, axis=axis)).max() for axis in (0, 1))
+
+
+class TestCommand:
+    """``vivant harmonize`` with the network, which stand-ins make."""
+
+    @pytest.fixture
+    def harmonize(self, command_line, monkeypatch, engines, tmp_path):
+        """Run it on a flat picture; return exit status, message and the result, if any."""
+        table = np.full((1, 3, 7, 7, 7), 0.8, np.float32)
+        encoder = SimpleNamespace(run=lambda _: {"lut3d": table}, close=lambda: None)
+        monkeypatch.setattr(InrHarmonizer, "open", lambda _: InrHarmonizer(engines, NODES, 1))
+        monkeypatch.setattr(LutHarmonizer, "open", lambda _: LutHarmonizer(encoder, 1))
+        save_image(np.full((90, 120, 3), 100, np.uint8), tmp_path / "composite.png")
+        save_image(soft_disc(90, 120), tmp_path / "mask.png")
+        files = [tmp_path / "composite.png", tmp_path / "mask.png", "-o", tmp_path / "out.png"]
+
+        def run(*options):
+            status, _, err = command_line("harmonize", *files, *options)
+            return status, err, load_image(files[-1]) if files[-1].is_file() else None
+
+        return run
+
+    @pytest.mark.parametrize(
+        ("options", "level", "hard"),
+        [
+            ((), 120, False),
+            (("--mode", "soft"), 120, False),
+            (("--strength", 0.5), 110, False),
+            (("--mode", "exact"), 120, True),
+            (("--mode", "exact", "--split", 2), 120, True),
+            (("--mode", "lut"), 204, False),
+            (("--mode", "lut", "--strength", 0.5), 152, False),
+        ],
+    )
+    def test_modes(self, harmonize, options, level, hard):
+        status, err, result = harmonize("--model", "inr-harmonization", *options)
+        assert (status, err) == (0, "")
+        assert result[45, 48].tolist() == pytest.approx([level] * 3, abs=1)
+        assert result[0, 0].tolist() == [100] * 3
+        assert (greatest_step(result) >= abs(level - 100) - 1) == hard
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (("--mode", "exact"), "'reinhard' has no modes"),
+            (("--mode", "soft", "--model", "reinhard"), "add --model"),
+            (("--split", 4), "leave --split out"),
+            (("--model", "inr-harmonization", "--mode", "lut", "--split", 4), "--mode exact"),
+            (("--model", "inr-harmonization", "--mode", "exact", "--strength", 1), "no strength"),
+            (("--model", "inr-harmonization", "--mode", "hard"), "'hard' is not one of"),
+        ],
+    )
+    def test_options_that_would_do_nothing(self, harmonize, options, message):
+        status, err, result = harmonize(*options)
+        assert status == 2
+        assert message in " ".join(err.split())
+        assert result is None
+
+    def test_a_split_that_cannot_be(self, harmonize):
+        options = ("--model", "inr-harmonization", "--mode", "exact", "--split", 20)
+        status, err, result = harmonize(*options)
+        assert status == 1
+        assert "choose a split of 2 to 11" in err
+        assert result is None
 
 
 class TestOpen:

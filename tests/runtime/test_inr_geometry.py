@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vivant.errors import ImageError
 from vivant.harmonizers.inr_axes import FULL, HALF, LEVELS, QUARTER, nodes_needed
 from vivant.harmonizers.inr_geometry import (
     CHANNELS,
@@ -16,6 +17,7 @@ from vivant.harmonizers.inr_geometry import (
     arbitrary_layout,
     best_layout,
     patch_tiles,
+    published_layout,
     quads,
     square_layout,
     tiles,
@@ -226,6 +228,41 @@ def test_the_best_layout_is_a_published_one():
     assert best_layout(1080, 1920) == arbitrary_layout(1080, 1920, 4)
     assert best_layout(1000, 1000) == arbitrary_layout(1000, 1000, 4)
     assert best_layout(286, 1920) == arbitrary_layout(286, 1920, 3)
+
+
+@pytest.mark.parametrize(
+    ("size", "split", "patch"),
+    [
+        ((2048, 2048), None, 2048),
+        ((4096, 4096), None, 2048),
+        ((512, 512), 16, 32),
+        ((768, 512), None, 128),
+        ((1080, 1920), None, 272),  # 270, made a multiple of 4
+        ((1080, 1920), 1, 1080),
+        ((286, 1920), None, 72),
+        ((33, 500), 4, 8),
+    ],
+)
+def test_a_split_is_the_number_of_patches_along_the_shorter_side(size, split, patch):
+    layout = published_layout(*size, split)
+    assert layout.size == patch
+    assert layout.blocks == (size[0] == size[1])
+    assert (layout.height, layout.width) == size
+
+
+@pytest.mark.parametrize(
+    ("size", "split", "remedy"),
+    [
+        ((512, 512), 3, "512x512 cannot be cut into 3 patches a side.* 1, 2, 4, 8, 16$"),
+        ((512, 512), 0, "choose a split of 1, 2, 4, 8, 16$"),
+        ((302, 450), 1, "450x302 cannot be cut into 1 patches.*choose a split of 2 to 37$"),
+        ((302, 450), 38, "choose a split of 2 to 37$"),
+        ((1920, 1080), 0, "1080x1920.*choose a split of 1 to 135$"),
+    ],
+)
+def test_a_split_that_cannot_be(size, split, remedy):
+    with pytest.raises(ImageError, match=remedy):
+        published_layout(*size, split)
 
 
 @pytest.mark.parametrize(

@@ -142,24 +142,24 @@ class TestTrials:
         store = engines("fp32", "int8", "int8-512", "int8-tensorrt", "fp32-rtx")
         assert list(tunable(store)) == [("rmbg-1.4", None), ("rmbg-1.4", 512)]
 
-    def test_faces_are_the_same_in_every_backend_that_may_be_used(self, store):
-        found = list(try_all(store, "mtcnn", rounds=1))
+    def test_faces_are_the_same_in_every_backend_that_may_be_used(self, store, astronaut):
+        found = list(try_all(store, "mtcnn", astronaut, rounds=1))
         assert found[0] == replace(found[0], choice=Choice("fp32", "onnxruntime"), ratio=1.0)
         by_backend = {trial.choice.backend: trial for trial in found}
         assert set(by_backend) == set(trials.BACKENDS)
         if by_backend["openvino"].milliseconds:
             assert by_backend["openvino"].deviation < 1e-3
 
-    def test_an_absent_backend_is_told_and_not_used(self, store, monkeypatch):
+    def test_an_absent_backend_is_told_and_not_used(self, store, astronaut, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "onnxruntime" or None)
-        found = list(try_all(store, "mtcnn", rounds=1))
+        found = list(try_all(store, "mtcnn", astronaut, rounds=1))
         assert {t.choice.backend for t in found if t.refusal} == {"openvino", "openvino-bf16"}
         assert all("vivant[openvino]" in t.refusal for t in found if t.refusal)
         assert best(found) is found[0]
 
-    def test_a_model_without_engines_is_an_error(self, store):
+    def test_a_model_without_engines_is_an_error(self, store, astronaut):
         with pytest.raises(ModelError, match=r"model 'rmbg-1\.4-512': no engine to tune"):
-            list(try_all(store, "rmbg-1.4", 512))
+            list(try_all(store, "rmbg-1.4", astronaut, size=512))
 
     def test_a_result_that_is_too_different_is_refused(self, engines):
         store = engines("fp32", "int8")

@@ -17,6 +17,7 @@ from torch import nn
 
 from vivant import manifest
 from vivant.backends import Closing
+from vivant.backends.onnxruntime import OnnxRuntimeEngine
 from vivant.harmonizers.inr import GRAPHS, InrHarmonizer
 from vivant.harmonizers.inr_axes import FULL, LEVELS, QUARTER, Level, nodes_needed
 from vivant.harmonizers.inr_geometry import (
@@ -220,7 +221,11 @@ def _end_to_end(
         that differ once they are bytes; of two pictures the worse.
     """
     means, shares = [], []
-    with InrHarmonizer.of_graphs(files.__getitem__, "inr-harmonization", nodes, None) as harmonizer:
+
+    def open_graph(graph: str, threads: int) -> OnnxRuntimeEngine:
+        return OnnxRuntimeEngine(files[graph], f"inr-harmonization: {graph}", threads=threads)
+
+    with InrHarmonizer.of_graphs(open_graph, nodes) as harmonizer:
         for layout in (square_layout(2 * BASE, 2 * BASE), arbitrary_layout(160, 224, 1)):
             composite, mask = _picture(layout)
             if layout.blocks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,24 @@ import typer
 from vivant import models
 from vivant.commands.options import Json, Store, Untrained, about, print_json
 from vivant.errors import ImageError, SubjectError
+from vivant.harmonizers.inr import InrHarmonizer
+from vivant.harmonizers.inr_lut import LutHarmonizer
+from vivant.harmonizers.inr_picture import MODEL
+from vivant.harmonizers.reinhard import DEFAULT_STRENGTH
 from vivant.images import load_image, load_matte, save_image
 from vivant.portrait import Shot, classify, prominent
-from vivant.roles import MIN_FACE, Face, Image, Matte, Matter
+from vivant.roles import MIN_FACE, Face, Harmonizer, Image, Matte, Matter
 from vivant.store import open_store
 from vivant.studio import WORKING_SIDE, reduce_to
+
+
+class Mode(str, Enum):
+    """How INR-Harmonization is applied."""
+
+    SOFT = "soft"
+    EXACT = "exact"
+    LUT = "lut"
+
 
 Photo = Annotated[
     Path, typer.Argument(help="The photo: JPEG, PNG, WebP or HEIC.", show_default=False)
@@ -97,16 +111,52 @@ def harmonize(
     composite: Composite,
     mask: Mask,
     output: Output,
-    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="0: untouched.")] = 0.5,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="0: untouched [default: 0.5 for reinhard, 1 for a network].",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(help="The harmonizer.")] = "reinhard",
+    mode: Annotated[
+        Mode | None,
+        typer.Option(
+            help="Of inr-harmonization. soft: blended by the mask; exact: as published, with a "
+            "hard edge; lut: its colour table, fast at any size [default: soft].",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Patches along the shorter side, for --mode exact [default: as published].",
+            show_default=False,
+        ),
+    ] = None,
     store: Store = None,
     allow_untrained: Untrained = False,
 ) -> None:
     """Give what was pasted the colour and light of what is around it."""
+    _check_modes(model, mode, split, strength)
     engines = open_store(store, allow_untrained=allow_untrained)
     picture, area = _load_pair(composite, mask)
-    harmonizer = models.open_model(models.HARMONIZERS, model, engines)
-    save_image(harmonizer.harmonize(picture, area, [strength])[0], output)
+    if mode is Mode.EXACT:
+        with InrHarmonizer.open(engines) as network:
+            result = network.exact(picture, area, split)
+    else:
+        harmonizer: Harmonizer = (
+            LutHarmonizer.open(engines)
+            if mode is Mode.LUT
+            else models.open_model(models.HARMONIZERS, model, engines)
+        )
+        if strength is None:
+            strength = DEFAULT_STRENGTH if model == "reinhard" else 1.0
+        (result,) = harmonizer.harmonize(picture, area, [strength])
+    save_image(result, output)
     typer.echo(str(output))
 
 
@@ -152,6 +202,20 @@ def _facts(shot: Shot) -> dict[str, Any]:
     facts = dataclasses.asdict(shot)
     del facts["faces"]
     return facts
+
+
+def _check_modes(model: str, mode: Mode | None, split: int | None, strength: float | None) -> None:
+    """Refuse options that would do nothing."""
+    if mode is not None and model != MODEL:
+        raise typer.BadParameter(f"'{model}' has no modes; leave --mode out or add --model {MODEL}")
+    if split is not None and mode is not Mode.EXACT:
+        raise typer.BadParameter(
+            f"only the exact mode of {MODEL} has a split; leave --split out or add --mode exact"
+        )
+    if strength is not None and mode is Mode.EXACT:
+        raise typer.BadParameter(
+            "the exact mode has no strength; leave --strength out or choose --mode soft"
+        )
 
 
 def _load_pair(composite: Path, mask: Path) -> tuple[Image, Matte]:

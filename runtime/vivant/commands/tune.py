@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
+import numpy as np
 import typer
 
 from vivant.backends import BACKENDS
 from vivant.commands.options import Json, Store, Untrained, print_json
 from vivant.errors import ModelError
+from vivant.images import load_image
 from vivant.machine import processor, version
+from vivant.roles import Image
 from vivant.store import EngineStore, open_store
 from vivant.trials import Trial, best, try_all, tunable
 from vivant.tuning import key, write_tuning
@@ -22,6 +27,12 @@ def tune(
         list[str] | None,
         typer.Argument(help="Such as rmbg-1.4 [default: all in the store].", show_default=False),
     ] = None,
+    photo: Annotated[
+        Path | None,
+        typer.Option(
+            help="One as the camera takes it [default: the sample portrait at 1080x1080]."
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Runs that count, of each.")] = 7,
     store: Store = None,
     allow_untrained: Untrained = False,
@@ -29,15 +40,15 @@ def tune(
 ) -> None:
     """Time every engine in every backend here, and use the fastest from now on.
 
-    Each runs in turn with FP32 in ONNX Runtime, on the sample portrait. One whose result differs
-    by too much is not used. The choice is written to tuning.json in the store; models that were
-    not named keep theirs.
+    Each runs in turn with FP32 in ONNX Runtime. One whose result differs by too much is not used.
+    The choice is written to tuning.json in the store; models that were not named keep theirs.
     """
     engines = open_store(store, allow_untrained=allow_untrained)
+    picture = _sample() if photo is None else load_image(photo)
     choices, measured = dict(engines.choices), []
     for model, size in _wanted(engines, models or []):
         trials = []
-        for trial in try_all(engines, model, size, rounds=rounds):
+        for trial in try_all(engines, model, picture, size=size, rounds=rounds):
             trials.append(trial)
             measured.append({"model": key(model, size), **_facts(trial)})
             if not json:
@@ -54,6 +65,13 @@ def tune(
         )
     else:
         typer.echo(f"{file}  is followed from now on")
+
+
+def _sample() -> Image:
+    from vivant_samples import PORTRAIT
+
+    portrait = cv2.resize(load_image(PORTRAIT), (1080, 1080), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(portrait, np.uint8)
 
 
 def _wanted(store: EngineStore, names: Sequence[str]) -> list[tuple[str, int | None]]:

@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Arrays, Closing, Engine
-from vivant.backends.onnxruntime import OnnxRuntimeEngine, usable_cores
+from vivant.backends import Arrays, Closing, Engine, open_engine, usable_cores
 from vivant.errors import EngineError, ImageError
 from vivant.harmonizers.inr_axes import FULL, HALF, LEVELS, QUARTER, Level
 from vivant.harmonizers.inr_geometry import (
@@ -30,19 +29,20 @@ from vivant.harmonizers.inr_geometry import (
     Tile,
     best_layout,
     patch_tiles,
+    published_layout,
     quads,
 )
-from vivant.resampling import BILINEAR, resample
+from vivant.harmonizers.inr_picture import MODEL, Place, blend, check_sizes, encode, on_strips
 from vivant.roles import Image, Matte
 from vivant.store import EngineFolder, EngineStore
 
 GRAPHS = ("encoder", "cells", *(level.name for level in LEVELS))
 """What the engine consists of."""
 
-_MODEL = "inr-harmonization"
-_SIDE = 256  # of the encoder's input
+FOREGROUND = 100
+"""Of 255: what the mask exceeds where the published result is the network's."""
+
 _AREA = 8192  # positions of a tile, so that what it computes stays in a core's cache
-_ROWS = 64  # blended at a time, likewise
 
 _Floats: TypeAlias = NDArray[np.float32]
 
@@ -81,30 +81,33 @@ class InrHarmonizer(Closing):
 
         Raises:
             EngineError: the engine is missing, altered, untrained or cannot be opened.
-            BackendError: ONNX Runtime is not installed.
+            BackendError: the inference library is not installed.
         """
-        folder = store.engine(_MODEL)
-        return cls.of_graphs(folder.read, str(folder.path), _read_nodes(folder), threads)
+        folder = store.engine(MODEL)
+
+        def open_graph(graph: str, threads: int) -> Engine:
+            return open_engine(folder, graph, threads=threads)
+
+        return cls.of_graphs(open_graph, _read_nodes(folder), threads)
 
     @classmethod
     def of_graphs(
-        cls, read: Callable[[str], bytes], name: str, nodes: Mapping[str, int], threads: int | None
+        cls,
+        open_graph: Callable[[str, int], Engine],
+        nodes: Mapping[str, int],
+        threads: int | None = None,
     ) -> InrHarmonizer:
-        """Open the graphs that ``read`` returns by name, in ONNX Runtime.
+        """Open each of ``GRAPHS`` with a function of its name and number of threads.
 
-        Raises:
-            EngineError: a graph, called by ``name`` in the message, cannot be opened.
-            BackendError: ONNX Runtime is not installed.
+        Args:
+            open_graph: opens a graph.
+            nodes: how many a cell has, by level; see ``inr_axes.nodes_needed``.
+            threads: to compute with; all usable cores unless told otherwise.
         """
         threads = threads or usable_cores()
         # Tiles side by side keep cores busier than threads within the small products of one.
         each = {level.name: 1 for level in LEVELS}
-        engines = {
-            graph: OnnxRuntimeEngine(
-                read(graph), f"{name}: {graph}", threads=each.get(graph, threads)
-            )
-            for graph in GRAPHS
-        }
+        engines = {graph: open_graph(graph, each.get(graph, threads)) for graph in GRAPHS}
         return cls(engines, nodes, threads)
 
     def close(self) -> None:
@@ -131,27 +134,47 @@ class InrHarmonizer(Closing):
             EngineError: the engine does not return numbers.
         """
         _check(composite, mask)
-        x, y, width, height = cv2.boundingRect(mask)
-        if not any(strengths) or not width:
+        if not any(strengths) or not mask.any():
             return tuple(composite.copy() for _ in strengths)
         prediction = self.predict(composite, mask, best_layout(*mask.shape))
-        columns = slice(x, x + width)
-        strips = [slice(top, min(top + _ROWS, y + height)) for top in range(y, y + height, _ROWS)]
 
-        def at(strength: float) -> Image:
-            harmonized: Image = composite.copy()
+        def colours(place: Place) -> _Floats:
+            return np.asarray((prediction[place] + 1) * np.float32(127.5))
 
-            def blend(rows: slice) -> None:
-                place = rows, columns
-                change = (prediction[place] + 1) * np.float32(127.5) - composite[place]
-                change *= mask[place][..., np.newaxis] * np.float32(strength / 255)
-                change += composite[place]
-                harmonized[place] = np.rint(change)
+        return blend(composite, mask, strengths, colours, self._pool)
 
-            deque(self._pool.map(blend, strips), maxlen=0)
-            return harmonized
+    def exact(self, composite: Image, mask: Matte, split: int | None = None) -> Image:
+        """Return what the published procedures give: no strength, and a hard edge.
 
-        return tuple(at(strength) if strength else composite.copy() for strength in strengths)
+        Where ``mask`` exceeds 100 of 255 are the network's colours, truncated to bytes; elsewhere
+        is the composite. (The authors' scripts send the composite through floats and truncate it
+        too, which costs some of its values a level. That is left out.) Patches that they read a
+        pixel off are read so; see ``Layout.crop``.
+
+        Args:
+            composite: uint8 [H,W,3] RGB.
+            mask: uint8 [H,W].
+            split: patches along the shorter side; the procedures' own number if None, see
+                ``published_layout``.
+
+        Raises:
+            ImageError: the mask is not of the composite's size, or that is too small, or cannot be
+                cut so.
+            EngineError: the engine does not return numbers.
+        """
+        _check(composite, mask)
+        height, width = mask.shape
+        layout = published_layout(height, width, split)
+        wanted = mask > FOREGROUND
+        prediction = self.predict(composite, mask, layout, wanted)
+        result: Image = composite.copy()
+
+        def work(place: Place) -> None:
+            levels = (prediction[place] * np.float32(0.5) + np.float32(0.5)) * 255
+            np.copyto(result[place], levels.astype(np.uint8), where=wanted[place][..., np.newaxis])
+
+        on_strips(wanted.view(np.uint8), work, self._pool)
+        return result
 
     def predict(
         self,
@@ -176,32 +199,26 @@ class InrHarmonizer(Closing):
         """
         wanted = mask > 0 if wanted is None else wanted
         prediction = np.zeros(composite.shape, np.float32)
-        plan = self._plan(layout, wanted)
-        if not plan:
+        x, y, width, height = cv2.boundingRect(wanted.view(np.uint8))
+        if not width:
             return prediction
-        encoded = self._encode(composite, mask)
+        encoding = self._pool.submit(encode, self._engines["encoder"], composite, mask)
+        plan = self._plan(layout, wanted)  # meanwhile
+        encoded = encoding.result()
         mlps = self._mlps(encoded, [tile for _, part in plan for tile in part[FULL]])
         colours = {name: encoded[name] for name in ("colour_weights", "colour_biases")}
 
-        pixels = np.asarray(cv2.cvtColor(composite, cv2.COLOR_RGB2RGBA), np.uint8)
-        pixels[..., 3] = mask
         size = layout.size
         for (top, left), part in plan:
             crop_top, crop_left = layout.crop((top, left))
-            patch = pixels[crop_top : crop_top + size, crop_left : crop_left + size]
+            crop = np.s_[crop_top : crop_top + size, crop_left : crop_left + size]
+            patch = np.asarray(cv2.cvtColor(composite[crop], cv2.COLOR_RGB2RGBA), np.uint8)
+            cv2.insertChannel(mask[crop], patch, 3)
             place = prediction[top : top + size, left : left + size].transpose(2, 0, 1)
             self._decode(part, patch, mlps, colours, place)
-        if not np.isfinite(prediction.sum()):
-            raise EngineError(f"{_MODEL}: its colours are no numbers; export it in fp32")
+        if not np.isfinite(prediction[y : y + height, x : x + width].sum()):
+            raise EngineError(f"{MODEL}: its colours are no numbers; export it in fp32")
         return prediction
-
-    def _encode(self, composite: Image, mask: Matte) -> Arrays:
-        """Return what the encoder says about a picture."""
-        small = resample(composite, _SIDE, _SIDE, BILINEAR)
-        weight = resample(np.asarray(mask / np.float32(255)), _SIDE, _SIDE, BILINEAR)
-        return self._engines["encoder"].run(
-            {"image": small[np.newaxis], "mask": weight[np.newaxis]}
-        )
 
     def _plan(
         self, layout: Layout, wanted: NDArray[np.bool_]
@@ -279,15 +296,13 @@ def _read_nodes(folder: EngineFolder) -> dict[str, int]:
     if not isinstance(nodes, dict) or not all(isinstance(nodes.get(name), int) for name in names):
         raise EngineError(
             f"{folder.path}: preprocessing lacks the nodes of {', '.join(names)}; "
-            f"run 'vivant export {_MODEL}' again"
+            f"run 'vivant export {MODEL}' again"
         )
     return nodes
 
 
 def _check(composite: Image, mask: Matte) -> None:
-    if composite.shape[:2] != mask.shape:
-        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (mask, composite)]
-        raise ImageError("mask: {} for a picture of {}; resize the mask".format(*sizes))
+    check_sizes(composite, mask)
     if min(mask.shape) < LEAST_SIDE:
         raise ImageError(
             f"composite: {mask.shape[1]}x{mask.shape[0]}, the harmonizer needs {LEAST_SIDE} "

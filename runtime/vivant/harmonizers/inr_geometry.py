@@ -52,6 +52,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vivant.errors import ImageError
 from vivant.harmonizers.inr_axes import FULL, LEVELS, QUARTER, Axis, Level, axis_tables, crop_start
 
 CHANNELS = 32
@@ -60,8 +61,14 @@ CHANNELS = 32
 MULTIPLE = 256
 """Of which the sides of a picture for the square procedure are multiples."""
 
-LEAST_SIDE = 32
-"""Of a picture in pixels: below it patches of 8 pixels and their quarter level make no sense."""
+SQUARE_SPLITS = (1, 2, 4, 8, 16)
+"""Patches on a side in the square procedure: each of them whole cells of every level."""
+
+LEAST_PATCH = 8
+"""Side in pixels of the smallest patch: its quarter level has 2x2 positions."""
+
+LEAST_SIDE = 4 * LEAST_PATCH
+"""Of a picture in pixels, so that it can be cut up as published."""
 
 MOST_PATCH = 2048
 """Side in pixels of the largest patch: its half level takes 134 MB."""
@@ -130,17 +137,50 @@ def arbitrary_layout(height: int, width: int, split: int = 4) -> Layout:
     return Layout(height, width, side + -side % 4, blocks=False)
 
 
+def published_layout(height: int, width: int, split: int | None = None) -> Layout:
+    """Return the layout of the published procedure for a picture, of ``LEAST_SIDE`` at least.
+
+    The square procedure's where it can be had, the arbitrary procedure's otherwise.
+
+    Args:
+        height: of the picture.
+        width: of the picture.
+        split: patches along the shorter side. None is for the procedures' own: 4; in the square
+            one as few as keep a patch within ``MOST_PATCH`` pixels.
+
+    Raises:
+        ImageError: the procedure cannot cut the picture so.
+    """
+    shorter = min(height, width)
+    if height == width and height % MULTIPLE == 0:
+        if split is None:
+            split = next((n for n in SQUARE_SPLITS if height // n <= MOST_PATCH), SQUARE_SPLITS[-1])
+        if split not in SQUARE_SPLITS:
+            raise ImageError(
+                f"composite: {width}x{height} cannot be cut into {split} patches a side; "
+                f"choose a split of {', '.join(map(str, SQUARE_SPLITS))}"
+            )
+        return square_layout(height, height // split)
+    split = 4 if split is None else split
+    # A patch's side is made a multiple of 4, and a whole picture may be none.
+    least, most = (1 if shorter % 4 == 0 else 2), shorter // LEAST_PATCH
+    if not least <= split <= most:
+        raise ImageError(
+            f"composite: {width}x{height} cannot be cut into {split} patches along its shorter "
+            f"side; choose a split of {least} to {most}"
+        )
+    return arbitrary_layout(height, width, split)
+
+
 def best_layout(height: int, width: int) -> Layout:
     """Return the published layout that suits a picture, of ``LEAST_SIDE`` at least.
 
-    The square procedure's where it can be had, with one patch up to ``MOST_PATCH``; the arbitrary
-    procedure's otherwise, with 4 patches along the shorter side as published, or another number
-    where it would read some patches a pixel off, as in one size of ten.
+    That is ``published_layout``; but where it would read some patches a pixel off, as in one size
+    of ten, it has another number of patches.
     """
-    if height == width and height % MULTIPLE == 0:
-        sizes = [height // parts for parts in (1, 2, 4, 8, 16)]
-        return square_layout(height, next((s for s in sizes if s <= MOST_PATCH), sizes[-1]))
-    layouts = [arbitrary_layout(height, width, split) for split in (4, 3, 5, 2, 6)]
+    layouts = [published_layout(height, width)]
+    if not layouts[0].blocks:
+        layouts += [arbitrary_layout(height, width, split) for split in (3, 5, 2, 6)]
     return next((layout for layout in layouts if layout.aligned), layouts[0])
 
 
@@ -185,10 +225,10 @@ class Tile:
         is among those of the cells.
         """
         cells, rows = slice(self.start, self.stop), self.rows - self.y.first[self.row]
-        first = np.array(self.x.first[self.start : self.stop + 1])
-        most = self.x.pixels.shape[1]
-        cell = np.repeat(np.arange(len(first) - 1), np.diff(first))
-        within = np.arange(self.columns.start, self.columns.stop) - first[cell]
+        first = np.array(self.x.first[self.start : self.stop + 1], np.int32)
+        most = np.int32(self.x.pixels.shape[1])
+        cell = np.repeat(np.arange(len(first) - 1, dtype=np.int32), np.diff(first))
+        within = np.arange(first[0], first[-1], dtype=np.int32) - first[cell]
         number = np.arange(len(rows), dtype=np.int32)[:, np.newaxis]
         wide = np.int32(self.window.stop - self.window.start)
         columns = self.x.pixels[cells] - np.int32(self.window.start)
@@ -202,7 +242,7 @@ class Tile:
             "x_table": self.x.table[cells],
             "x_table_basis": self.x.table_basis[cells],
             "positions": number * wide + columns[:, np.newaxis],
-            "raster": ((cell * len(rows) + number) * most + within).astype(np.int32),
+            "raster": number * most + (cell * (np.int32(len(rows)) * most) + within),
         }
 
     @cached_property
@@ -219,7 +259,7 @@ class Tile:
         channel, q = np.divmod(CHANNELS * self.rows[:, np.newaxis] + np.arange(start, stop), side)
         half = side // 2
         near = q // 2
-        far = np.clip(near + np.where(q % 2, 1, -1), 0, half - 1)
+        far = np.minimum(np.maximum(near + (2 * (q % 2) - 1), 0), half - 1)
         return {
             "near": (channel * half + near).astype(np.int32),
             "far": (channel * half + far).astype(np.int32),
@@ -267,12 +307,14 @@ def tiles(y: Axis, x: Axis, wanted: NDArray[np.bool_], area: int) -> Iterator[Ti
         area: the most positions of a tile; a single cell may have more.
     """
     across = max(1, area // (y.pixels.shape[1] * x.pixels.shape[1]))
-    for row, (first, end) in enumerate(pairwise(y.first)):
-        part = wanted[first:end]
-        needed = np.logical_or.reduceat(part.any(axis=0), x.first[:-1])
-        rows = first + np.flatnonzero(part.any(axis=1))
-        edges = np.flatnonzero(np.diff(needed, prepend=False, append=False))
-        for start, stop in edges.reshape(-1, 2).tolist():
+    columns = np.stack([wanted[first:end].any(axis=0) for first, end in pairwise(y.first)])
+    needed = np.logical_or.reduceat(columns, x.first[:-1], axis=1)  # of the cells
+    steps = np.diff(np.pad(needed, ((0, 0), (1, 1))))
+    lines = np.logical_or.reduce(wanted, axis=1)
+    for row in np.flatnonzero(needed.any(axis=1)).tolist():
+        first, end = y.first[row : row + 2]
+        rows = first + np.flatnonzero(lines[first:end])
+        for start, stop in np.flatnonzero(steps[row]).reshape(-1, 2).tolist():
             parts = -(-(stop - start) // across)
             bounds = [start + (stop - start) * part // parts for part in range(parts + 1)]
             for part_start, part_stop in pairwise(bounds):
