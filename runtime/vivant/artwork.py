@@ -51,6 +51,7 @@ class Slot:
         occluder: the picture in front of the visitor, or ``None``.
         priority: slots of higher priority are tried first.
         shadow: opacity of the contact shadow under a full-body figure's feet, 0..1.
+        z: who stands in a slot of lower z is farther away, and painted first.
     """
 
     name: str
@@ -63,11 +64,15 @@ class Slot:
     occluder: Path | None = None
     priority: int = 0
     shadow: float = 0.4
+    z: int = 0
 
 
 @dataclass(frozen=True)
 class Artwork:
-    """A checked artwork folder. Its pictures are decoded when first asked for."""
+    """A checked artwork folder. Its pictures are decoded when first asked for.
+
+    ``people`` says how a group is placed: "together" in one slot, or "apart", each in their own.
+    """
 
     id: str
     title: str
@@ -80,6 +85,7 @@ class Artwork:
     credit: str = ""
     licence: str = ""
     fallback: tuple[ShotType, ...] = (ShotType.HALF_BODY, ShotType.CLOSE_UP, ShotType.FULL_BODY)
+    people: str = "together"
 
     def picture(self) -> Image:
         """Return the picture at ``output_height``; shared and read-only, so copy to draw on it.

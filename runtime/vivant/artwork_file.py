@@ -213,6 +213,7 @@ _ARTWORK = {
     "year": _Key("an integer or one line of text", _year),
     "credit": _LINE,
     "licence": _LINE,
+    "people": _words("together", "apart"),
 }
 _SLOT = {
     "name": _NAME,
@@ -225,6 +226,7 @@ _SLOT = {
     "occluder": _FILE,
     "priority": _number(-1000, 1000, int),
     "shadow": _number(0, 1),
+    "z": _number(-1000, 1000, int),
 }
 _FALLBACK = {"order": _SHOTS}
 _REQUIRED = {"schema", "artwork", "slot", "id", "title", "image", "name", "shot", "box", "order"}

@@ -38,5 +38,9 @@ class ModelError(VivantError):
     """A model or profile name that is unknown or lacks what it needs."""
 
 
+class PreviewError(VivantError):
+    """A live preview that failed, or is closed."""
+
+
 class OutputError(VivantError):
     """A result that could not be written."""

@@ -86,6 +86,14 @@ class Placement:
             y + (box[3] - top) * self.scale,
         )
 
+    def on_photo(self, box: Box) -> Box:
+        """Return what part of the photo comes to lie on ``box`` (x1, y1, x2, y2) of the artwork."""
+        left, top, right, _ = self.source
+        x, y, _, _ = self.target
+        near, far = (box[0] - x) / self.scale, (box[2] - x) / self.scale
+        x1, x2 = (right - far, right - near) if self.flip else (left + near, left + far)
+        return x1, top + (box[1] - y) / self.scale, x2, top + (box[3] - y) / self.scale
+
 
 def find_subject(matte: Matte, shot: Shot) -> Subject:
     """Return the part of the photo that can be placed.

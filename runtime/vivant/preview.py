@@ -55,7 +55,7 @@ def draw_slots(artwork: Artwork) -> Image:
         (slot, colour, _pixels(slot, (columns, rows)))
         for slot, colour in zip(artwork.slots, cycle(COLOURS), strict=False)
     ]
-    for slot, colour, box in drawn:
+    for slot, colour, box in sorted(drawn, key=lambda item: item[0].z):
         figures = _figures(slot, box, (columns, rows))
         coloured, dark = _grown(figures, line), _grown(figures, line + 1)
         _blend(picture, "black", (dark - coloured) / 255)
@@ -125,7 +125,8 @@ def _label(slot: Slot) -> str:
     least, most = slot.people
     people = f"{least}" if least == most else f"{least}-{most}"
     head = "fits the box" if slot.head_height is None else f"head {slot.head_height:g}"
-    return f"{slot.name}\n{', '.join(map(str, slot.shot))} | people {people} | {head}"
+    order = f" | z {slot.z}" if slot.z else ""
+    return f"{slot.name}\n{', '.join(map(str, slot.shot))} | people {people} | {head}{order}"
 
 
 def _draw_label(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import cv2
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import ImageDraw, ImageFont
+from PIL import ImageColor, ImageDraw, ImageFont
 
+from vivant.people import split
 from vivant.portrait import Portrait
-from vivant.roles import Face, Image
+from vivant.preview import COLOURS
+from vivant.roles import Face, Image, Matte
 from vivant.studio import Result
 
 _INK, _PAPER, _MARK = (40, 38, 36), (250, 248, 244), (255, 196, 0)
@@ -18,11 +21,15 @@ _GAP, _CAPTION = 16, 40
 
 
 def stages(portrait: Portrait, result: Result) -> dict[str, Image]:
-    """Return the picture after every stage, by the stage's name, in order."""
+    """Return the picture after every stage, by the stage's name, in order.
+
+    Where people were placed apart, the matte has a colour a person.
+    """
+    people = split(portrait) if len(result.figures) > 1 else (portrait,)
     return {
         "photo": portrait.photo,
         "faces": draw_faces(portrait.photo, portrait.shot.faces),
-        "matte": np.repeat(portrait.matting.matte[..., None], 3, axis=2),
+        "matte": draw_mattes([person.matting.matte for person in people]),
         "composite": result.composite,
         "harmonized": result.image,
     }
@@ -38,6 +45,16 @@ def draw_faces(photo: Image, faces: Sequence[Face]) -> Image:
         for x, y in face.landmarks:
             draw.circle((x, y), 1.5 * line, fill=_MARK)
     return np.asarray(canvas)
+
+
+def draw_mattes(mattes: Sequence[Matte]) -> Image:
+    """Return mattes of one photo on black: a single one white, several each in a colour."""
+    colours = COLOURS if len(mattes) > 1 else ("white",)
+    picture = np.zeros((*mattes[0].shape, 3), np.uint8)
+    for matte, colour in zip(mattes, cycle(colours), strict=False):
+        shade = np.array(ImageColor.getrgb(colour), np.float32) / 255
+        picture += (matte[..., None] * shade).astype(np.uint8)
+    return picture
 
 
 def contact_sheet(panels: Mapping[str, Image], height: int = 360) -> Image:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,22 +15,15 @@ import numpy as np
 
 from vivant import models
 from vivant.artwork import Artwork, load_artwork
-from vivant.composition import compose
+from vivant.casting import Part, cast
 from vivant.errors import ImageError
 from vivant.foreground import estimate_foreground
 from vivant.images import load_image
-from vivant.placement import (
-    Placement,
-    find_subject,
-    matching_slots,
-    named_slot,
-    place,
-    shows_every_face,
-)
-from vivant.portrait import Portrait, Shot, classify, prominent
+from vivant.portrait import Portrait, classify, prominent
 from vivant.profiles import Profile, find_profile
 from vivant.roles import FaceDetector, Harmonizer, Image, Matte, Matter, Scorer
-from vivant.selection import Candidate, Selection, select
+from vivant.scene import Figure, empty, lay, paint
+from vivant.selection import select
 from vivant.store import EngineStore, open_store
 
 WORKING_SIDE = 2400
@@ -48,12 +41,10 @@ class Result:
 
     Attributes:
         image: uint8 [H,W,3] RGB, of the artwork's output size.
-        mask: uint8 [H,W], where the visitor is visible.
+        mask: uint8 [H,W], where the visitors are visible.
         composite: ``image`` before harmonizing.
-        shot: what the photo shows.
-        placement: where the visitor stands.
-        best: the candidate that ``image`` is.
-        candidates: every candidate, with its score.
+        figures: in the order in which they were painted, the farthest first; one, unless the
+            artwork places the people of a group apart.
         profile: the name of the profile that ran.
         timings: seconds by stage.
         warnings: what a visitor or curator might want to know, one line each.
@@ -62,13 +53,15 @@ class Result:
     image: Image
     mask: Matte
     composite: Image
-    shot: Shot
-    placement: Placement
-    best: Candidate
-    candidates: tuple[Candidate, ...]
+    figures: tuple[Figure, ...]
     profile: str
     timings: Mapping[str, float]
     warnings: tuple[str, ...]
+
+    @property
+    def score(self) -> float:
+        """The lowest of the figures' scores, 0 (pasted) .. 1 (one picture)."""
+        return min(figure.best.score or 0.0 for figure in self.figures)
 
 
 class Studio:
@@ -151,13 +144,16 @@ class Studio:
     ) -> Result:
         """Compose a portrait into an artwork.
 
+        Figures are painted one by one, the farthest first: each is laid into what was painted
+        so far, and harmonized and scored there.
+
         Args:
             portrait: a photo (see ``prepare``) or what ``prepare`` made of it.
             artwork: an artwork or its folder.
-            slot: where to stand, by name; without it, the best slot for this portrait.
+            slot: where to stand, by name, a group together; without it, what suits best.
             candidates: how many strengths of harmonizing are tried beside the untouched
                 composite.
-            alternatives: how many slots are tried.
+            alternatives: how many slots are tried; people placed apart have one each.
             budget_s: seconds after which no further slot is tried.
 
         Raises:
@@ -169,33 +165,30 @@ class Studio:
         clock = _Clock(portrait.timings)
         with clock("artwork"):
             artwork = artwork if isinstance(artwork, Artwork) else load_artwork(Path(artwork))
-            picture = artwork.picture()
-        with clock("composite"):
-            placements = _place(portrait, artwork, picture, slot, alternatives)
-            composites = [
-                compose(portrait, placement, picture, artwork.occluder(placement.slot))
-                for placement in placements
-            ]
-        with clock("harmonize"):
-            selection = select(
-                composites,
-                self._harmonizer,
-                self._scorer,
-                strengths=self.profile.strengths[:candidates],
-                budget_s=budget_s,
-            )
-        best = selection.best.placement
+            scene = empty(artwork)
+        with clock("placement"):
+            parts = cast(portrait, artwork, slot=slot, alternatives=alternatives)
+        for part in parts:
+            with clock("composite"):
+                composites = lay(scene, part)
+            with clock("harmonize"):
+                selection = select(
+                    composites,
+                    self._harmonizer,
+                    self._scorer,
+                    strengths=self.profile.strengths[:candidates],
+                    budget_s=budget_s,
+                )
+            with clock("composite"):
+                scene = paint(scene, part, composites, selection)
         return Result(
-            image=selection.image,
-            mask=composites[best].mask,
-            composite=composites[best].image,
-            shot=portrait.shot,
-            placement=placements[best],
-            best=selection.best,
-            candidates=selection.candidates,
+            image=scene.image,
+            mask=scene.mask,
+            composite=scene.composite,
+            figures=scene.figures,
             profile=self.profile.name,
             timings=clock.seconds,
-            warnings=_warnings(portrait, placements[best], selection),
+            warnings=_warnings(portrait, parts, scene.figures),
         )
 
 
@@ -219,33 +212,19 @@ def _as_image(photo: Photo) -> Image:
     return photo
 
 
-def _place(
-    portrait: Portrait, artwork: Artwork, picture: Image, slot: str | None, alternatives: int
-) -> list[Placement]:
-    subject = find_subject(portrait.matting.matte, portrait.shot)
-    slots = [named_slot(artwork, subject, slot)] if slot else matching_slots(artwork, subject)
-    canvas = picture.shape[1], picture.shape[0]
-    placements = [place(subject, option, canvas) for option in slots]
-    clear = [
-        placement
-        for placement in placements
-        if (occluder := artwork.occluder(placement.slot)) is None
-        or shows_every_face(placement, subject.shot.faces, occluder)
-    ]
-    if not clear:
-        hidden = "something in the painting hides a face; choose another slot"
-        clear = [replace(p, warnings=(*p.warnings, hidden)) for p in placements]
-    return clear[: max(alternatives, 1)]
-
-
-def _warnings(portrait: Portrait, placement: Placement, selection: Selection) -> tuple[str, ...]:
-    warnings = list(placement.warnings)
+def _warnings(
+    portrait: Portrait, parts: Sequence[Part], figures: Sequence[Figure]
+) -> tuple[str, ...]:
+    warnings = [warning for part in parts for warning in part.warnings]
+    for figure in figures:
+        where = f"{figure.placement.slot.name}: " if len(figures) > 1 else ""
+        warnings += [where + warning for warning in figure.placement.warnings]
     if portrait.matting.confidence < LOW_CONFIDENCE:
         warnings.append(
             f"the matte is uncertain (confidence {portrait.matting.confidence:.2f}); "
             "a plain background and arms near the body help"
         )
-    skipped = [c.name for c in selection.candidates if c.score is None]
+    skipped = [c.name for figure in figures for c in figure.candidates if c.score is None]
     if skipped:
         warnings.append(f"not tried, the time was spent: {', '.join(skipped)}")
     return tuple(warnings)
@@ -263,4 +242,5 @@ class _Clock:
         try:
             yield
         finally:
-            self.seconds[stage] = time.perf_counter() - start
+            spent = time.perf_counter() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent

@@ -37,6 +37,7 @@ year = 1888
 credit = "Yale University Art Gallery"
 licence = "public domain"
 output_height = 600
+people = "apart"
 [[slot]]
 name = "by-the-table"
 shot = ["half-body", "close-up"]
@@ -48,6 +49,7 @@ flip = "never"
 occluder = "table.png"
 priority = 10
 shadow = 0
+z = -2
 [fallback]
 order = ["close-up", "full-body"]
 """
@@ -85,6 +87,7 @@ def test_a_full_file_is_read_as_it_stands(tmp_path: Path) -> None:
     assert artwork.credit == "Yale University Art Gallery"
     assert (artwork.folder, artwork.image) == (folder, folder / "painting.png")
     assert artwork.output_height == 600
+    assert artwork.people == "apart"
     assert artwork.fallback == (ShotType.CLOSE_UP, ShotType.FULL_BODY)
     assert artwork.slots == (
         Slot(
@@ -98,6 +101,7 @@ def test_a_full_file_is_read_as_it_stands(tmp_path: Path) -> None:
             occluder=folder / "table.png",
             priority=10,
             shadow=0,
+            z=-2,
         ),
     )
 
@@ -106,11 +110,12 @@ def test_the_defaults_are_those_of_the_dataclasses(tmp_path: Path) -> None:
     artwork = load_artwork(make_folder(tmp_path / "a") / FILE_NAME)
     assert artwork.output_height == 300
     assert artwork.year is None
+    assert artwork.people == "together"
     assert artwork.fallback == (ShotType.HALF_BODY, ShotType.CLOSE_UP, ShotType.FULL_BODY)
     (slot,) = artwork.slots
     assert slot == Slot(slot.name, slot.shot, slot.box)
     assert (slot.people, slot.anchor, slot.flip) == ((1, 1), "bottom-center", "auto")
-    assert (slot.head_height, slot.occluder, slot.shadow) == (None, None, 0.4)
+    assert (slot.head_height, slot.occluder, slot.shadow, slot.z) == (None, None, 0.4, 0)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +133,7 @@ def test_the_defaults_are_those_of_the_dataclasses(tmp_path: Path) -> None:
         ('title = "The', 'colour = ""\ntitle = "The', "artwork.colour: unknown key, allowed: id,"),
         ('title = "The', 'year = 1.5\ntitle = "The', "artwork.year: found 1.5, allowed: an int"),
         ('title = "The', 'output_height = 100\ntitle = "The', "output_height: found 100, allowed"),
+        ('title = "The', 'people = "apart "\ntitle = "The', "allowed: one of 'together', 'apart'"),
         ("painting.png", "../a/painting.jpg", "artwork.image: found '../a/painting.jpg', but"),
         ("painting.png", "../painting.png", "'../painting.png', outside the folder"),
         ("painting.png", "/etc/hostname", "'/etc/hostname', outside the folder"),
@@ -154,6 +160,7 @@ def test_the_defaults_are_those_of_the_dataclasses(tmp_path: Path) -> None:
         ("box =", "head_height = 1.2\nbox =", "slot[1].head_height: found 1.2, allowed: a number"),
         ("box =", "priority = 1.0\nbox =", "slot[1].priority: found 1.0, allowed: an integer"),
         ("box =", "priority = true\nbox =", "slot[1].priority: found True"),
+        ("box =", "z = 0.5\nbox =", "slot[1].z: found 0.5, allowed: an integer"),
         ("box =", "shadow = 2\nbox =", "slot[1].shadow: found 2, allowed: a number from 0 to 1"),
         ("box =", 'occluder = "no.png"\nbox =', "slot[1].occluder: found 'no.png', but there is"),
         ("box =", 'occluder = "painting.png"\nbox =', "slot[1].occluder: nowhere transparent"),

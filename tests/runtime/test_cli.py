@@ -46,9 +46,11 @@ class TestCompose:
         report = json.loads(out)
         assert status == 0
         assert report["output"] == str(path)
-        assert report["shot"]["type"] == "half-body"
-        assert report["placement"]["slot"] == "by-the-table"
-        assert len(report["candidates"]) == 2
+        (figure,) = report["figures"]
+        assert figure["shot"]["type"] == "half-body"
+        assert figure["placement"]["slot"] == "by-the-table"
+        assert len(figure["candidates"]) == 2
+        assert report["score"] == figure["score"]
         assert report["timings"]["matte"] > 0
 
     def test_stages(self, vivant, tmp_path):

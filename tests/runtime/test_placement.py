@@ -225,6 +225,12 @@ class TestFaces:
         edge = first_tenth[2] if flip == "always" else first_tenth[0]
         assert edge == pytest.approx(x + width if flip == "always" else x, abs=2)
 
+    @pytest.mark.parametrize("flip", ["never", "always"])
+    def test_a_box_on_the_canvas_is_found_on_the_photo(self, flip):
+        placed = place(subject(), slot(flip=flip), CANVAS)
+        box = (150.0, 90.0, 190.0, 130.0)
+        assert placed.on_photo(placed.on_canvas(box)) == pytest.approx(box)
+
     def test_an_occluder_before_the_face_is_noticed(self):
         placed = place(subject(), slot(), CANVAS)
         faces = subject().shot.faces

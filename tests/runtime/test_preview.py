@@ -71,3 +71,14 @@ def test_occluders_are_tinted(tmp_path: Path) -> None:
     red, green, _ = preview[380, 50]
     assert red > 160
     assert green < 90
+
+
+def test_a_slot_before_others_says_so(tmp_path: Path) -> None:
+    slots = [
+        Slot("here", (ShotType.CLOSE_UP,), (0.25, 0.5, 0.5, 0.5), head_height=0.2, z=z)
+        for z in (0, 3)
+    ]
+    plain, ordered = (draw_slots(artwork(tmp_path, slot)) for slot in slots)
+    label, figure = np.s_[150:200, 150:], np.s_[210:]
+    assert (plain[label] != ordered[label]).any()
+    np.testing.assert_array_equal(plain[figure], ordered[figure])

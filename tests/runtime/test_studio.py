@@ -14,6 +14,7 @@ from vivant.errors import EngineError, ImageError, ModelError, PlacementError, S
 from vivant.images import load_image
 from vivant.portrait import ShotType
 from vivant.profiles import CLASSIC, PROFILES, find_profile, obstacles
+from vivant.sheet import stages
 from vivant.store import EngineStore
 from vivant.studio import WORKING_SIDE, Studio, reduce_to
 from vivant_samples import ARTWORKS
@@ -37,7 +38,7 @@ def result(studio, portrait):
 def test_the_visitor_is_in_the_painting(result):
     artwork = load_artwork(ARTWORKS / "night-harbour")
     painting = artwork.picture()
-    in_front = artwork.occluder(result.placement.slot)[..., 3] > 0
+    in_front = artwork.occluder(result.figures[0].placement.slot)[..., 3] > 0
     assert result.image.shape == painting.shape
     assert result.image.dtype == np.uint8
     inside, outside = result.mask > 200, (result.mask == 0) & ~in_front
@@ -48,43 +49,87 @@ def test_the_visitor_is_in_the_painting(result):
 
 
 def test_the_result_says_how_it_came_about(result):
+    (figure,) = result.figures
     assert result.profile == "classic"
-    assert result.shot.type is ShotType.HALF_BODY
-    assert result.shot.cut
-    assert result.placement.slot.name == "by-the-table"
-    assert [c.strength for c in result.candidates] == [0.0, 0.35, 0.5, 0.65]
-    assert result.best.score == max(c.score for c in result.candidates)
-    assert {"faces", "matte", "composite", "harmonize"} <= set(result.timings)
+    assert figure.shot.type is ShotType.HALF_BODY
+    assert figure.shot.cut
+    assert figure.placement.slot.name == "by-the-table"
+    assert [c.strength for c in figure.candidates] == [0.0, 0.35, 0.5, 0.65]
+    assert figure.best.score == max(c.score for c in figure.candidates)
+    assert result.score == figure.best.score
+    assert {"faces", "matte", "placement", "composite", "harmonize"} <= set(result.timings)
 
 
 def test_the_same_input_gives_the_same_picture(studio, astronaut, result):
     again = studio.compose(astronaut, ARTWORKS / "night-harbour")
     np.testing.assert_array_equal(again.image, result.image)
-    assert again.candidates == result.candidates
+    assert again.figures == result.figures
 
 
 def test_no_candidates_leave_the_composite_untouched(studio, portrait):
     result = studio.compose(portrait, ARTWORKS / "spring-garden", candidates=0)
-    assert result.best.strength == 0
+    assert result.figures[0].best.strength == 0
     np.testing.assert_array_equal(result.image, result.composite)
 
 
 def test_alternative_slots_compete(studio, portrait):
     result = studio.compose(portrait, ARTWORKS / "spring-garden", alternatives=2, candidates=1)
-    assert len({c.placement for c in result.candidates}) == 2
+    (figure,) = result.figures
+    assert len({c.placement for c in figure.candidates}) == 2
 
 
 def test_time_that_is_spent_is_said(studio, portrait):
     result = studio.compose(portrait, ARTWORKS / "spring-garden", alternatives=2, budget_s=0)
     assert any("not tried" in warning for warning in result.warnings)
-    assert result.best.score is not None
+    assert result.figures[0].best.score is not None
 
 
 def test_a_slot_can_be_named(studio, portrait):
     named = studio.compose(portrait, ARTWORKS / "night-harbour", slot="by-the-water")
-    assert named.placement.slot.name == "by-the-water"
+    assert named.figures[0].placement.slot.name == "by-the-water"
     with pytest.raises(PlacementError, match="no slot 'nowhere'"):
         studio.compose(portrait, ARTWORKS / "night-harbour", slot="nowhere")
+
+
+@pytest.fixture(scope="module")
+def couple(studio, astronaut):
+    """The portrait and its mirror image, shoulder to shoulder."""
+    return studio.prepare(np.hstack([astronaut, astronaut[:, ::-1]]))
+
+
+@pytest.fixture(scope="module")
+def apart(studio, couple):
+    return studio.compose(couple, ARTWORKS / "night-harbour", candidates=1)
+
+
+class TestSeveralPeople:
+    def test_each_has_a_slot_of_their_own(self, apart):
+        slots = [figure.placement.slot.name for figure in apart.figures]
+        assert slots == ["by-the-table", "by-the-water"]
+        assert [figure.shot.people for figure in apart.figures] == [1, 1]
+        assert apart.score == min(figure.best.score for figure in apart.figures)
+
+    def test_both_are_in_the_mask_and_the_composite(self, apart):
+        painting = load_artwork(ARTWORKS / "night-harbour").picture()
+        changed = np.abs(apart.composite.astype(int) - painting).max(axis=2) > 10
+        for figure in apart.figures:
+            x, y, width, height = figure.placement.target
+            box = np.s_[y : y + height, max(x, 0) : x + width]
+            assert (apart.mask[box] > 200).mean() > 0.2
+            assert changed[box][apart.mask[box] > 200].mean() > 0.8
+
+    def test_the_stages_show_who_is_who(self, couple, apart):
+        pictures = stages(couple, apart)
+        matte = pictures["matte"]
+        left, right = matte[:, :512].reshape(-1, 3), matte[:, 512:].reshape(-1, 3)
+        assert list(pictures) == ["photo", "faces", "matte", "composite", "harmonized"]
+        assert (left.max(axis=0) != right.max(axis=0)).any()
+
+    def test_where_the_artwork_keeps_them_together_they_stay(self, studio, couple):
+        result = studio.compose(couple, ARTWORKS / "spring-garden", candidates=0)
+        (figure,) = result.figures
+        assert figure.shot.people == 2
+        assert figure.placement.slot.people[1] >= 2
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (100, 8000), (300, 300)])
@@ -109,7 +154,7 @@ def test_large_photos_are_reduced_and_small_ones_kept():
 
 class TestProfiles:
     def test_classic_is_chosen_where_nothing_better_runs(self, store):
-        assert find_profile(None, store) is CLASSIC
+        assert find_profile(None, store).name == CLASSIC.name
 
     def test_the_better_ones_say_what_they_lack(self, store):
         for name in ("deep", "best"):
@@ -125,11 +170,11 @@ class TestProfiles:
         untrained = replace(mtcnn.manifest.weights, kind="untrained")
         for name in ("rmbg-1.4", "inr-harmonization", "bargainnet"):
             copy.write(replace(mtcnn.manifest, model=name, weights=untrained), files)
-        assert find_profile(None, copy) is CLASSIC
+        assert find_profile(None, copy).name == CLASSIC.name
         reasons = obstacles(PROFILES["deep"], copy)
         assert len(reasons) == 3
         assert all("weights are untrained" in reason for reason in reasons)
-        assert find_profile(None, replace(copy, allow_untrained=True)) is PROFILES["deep"]
+        assert find_profile(None, replace(copy, allow_untrained=True)).name == "deep"
 
     def test_without_engines_the_command_is_named(self, tmp_path):
         with pytest.raises(ModelError, match="vivant export mtcnn"):

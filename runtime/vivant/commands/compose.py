@@ -18,6 +18,7 @@ from vivant.commands.options import Json, Store, Untrained, about, errors, print
 from vivant.errors import ArtworkError, ImageError, OutputError, VivantError
 from vivant.images import save_image
 from vivant.portrait import Portrait
+from vivant.scene import Figure
 from vivant.sheet import contact_sheet, stages
 from vivant.store import open_store
 from vivant.studio import Result, Studio
@@ -118,12 +119,21 @@ def _or_error(load: Any, path: Path) -> Any:
 
 def facts(result: Result) -> dict[str, Any]:
     """Return what is worth knowing of a result, without its pictures, ready for JSON."""
-    shot, placement = result.shot, result.placement
     return {
         "size": [result.image.shape[1], result.image.shape[0]],
         "profile": result.profile,
-        "score": result.best.score,
-        "strength": result.best.strength,
+        "score": result.score,
+        "figures": [_figure_facts(figure) for figure in result.figures],
+        "timings": {stage: round(value, 3) for stage, value in result.timings.items()},
+        "warnings": list(result.warnings),
+    }
+
+
+def _figure_facts(figure: Figure) -> dict[str, Any]:
+    shot, placement = figure.shot, figure.placement
+    return {
+        "score": figure.best.score,
+        "strength": figure.best.strength,
         "shot": {
             "type": str(shot.type),
             "people": shot.people,
@@ -138,17 +148,17 @@ def facts(result: Result) -> dict[str, Any]:
             "scale": round(placement.scale, 3),
             "flip": placement.flip,
         },
-        "candidates": [asdict(candidate) for candidate in result.candidates],
-        "timings": {stage: round(value, 3) for stage, value in result.timings.items()},
-        "warnings": list(result.warnings),
+        "candidates": [asdict(candidate) for candidate in figure.candidates],
     }
 
 
 def _show(report: Mapping[str, Any]) -> None:
-    typer.echo(
-        f"{report['output']}  {report['shot']['type']} in '{report['placement']['slot']}', "
-        f"score {report['score']:.2f} at strength {report['strength']:.2f}"
+    figures = (
+        f"{figure['shot']['type']} in '{figure['placement']['slot']}', "
+        f"score {figure['score']:.2f} at strength {figure['strength']:.2f}"
+        for figure in report["figures"]
     )
+    typer.echo(f"{report['output']}  {'; '.join(figures)}")
     for warning in report["warnings"]:
         errors.print(f"[yellow]note:[/] {report['output']}: {warning}")
 
