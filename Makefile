@@ -1,11 +1,17 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check bench clean
+.PHONY: help demo test lint types check bench soak clean
 
 PYTHON ?= python3
-EXTRAS ?= dev,export,rtx
+EXTRAS ?= dev,export,openvino,rtx
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SAMPLE := runtime/vivant_samples
+BENCH  := $(BIN)/python benchmarks
+FIGURES := docs/benchmarks
+# "best" only where its engine is: making one takes minutes and 9 GB of memory.
+MEASURED = classic deep $(if $(wildcard engines/untrained/rmbg-2.0),best)
+# Quality is judged with trained weights alone.
+JUDGED = reinhard $(if $(wildcard engines/inr-harmonization),inr-harmonization)
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 10
@@ -22,7 +28,7 @@ help:  ## list the targets
 
 .venv/.bench: .venv/.dev
 	$(PIP) install -c constraints.txt requests tqdm matplotlib
-	$(PIP) install --no-deps facenet-pytorch==2.6.0
+	$(PIP) install --no-deps facenet-pytorch==2.6.0 rembg==2.0.86
 	@touch $@
 
 engines/mtcnn/fp32/manifest.json: .venv/.runtime
@@ -45,8 +51,24 @@ types: .venv/.dev  ## check the types
 check: lint types test  ## everything that CI runs
 
 bench: .venv/.bench engines/mtcnn/fp32/manifest.json  ## measure against the originals; writes docs/benchmarks
-	$(BIN)/python benchmarks/faces.py --json docs/benchmarks/faces.json --plot docs/benchmarks/faces.png
-	$(BIN)/python benchmarks/latency.py --json docs/benchmarks/latency.json --plot docs/benchmarks/latency.png
+	$(BENCH)/peers.py --json $(FIGURES)/peers.json --plot $(FIGURES)/peers.png
+	for profile in $(MEASURED); do \
+		$(BENCH)/latency.py --profile $$profile --json $(FIGURES)/latency-$$profile.json \
+			--plot $(FIGURES)/latency-$$profile.png || exit; \
+	done
+	$(BIN)/vivant tune --store engines/untrained --allow-untrained
+	$(BENCH)/latency.py --profile deep --store engines/untrained \
+		--json $(FIGURES)/latency-deep-tuned.json --plot $(FIGURES)/latency-deep-tuned.png
+	$(BENCH)/quality.py --synthetic --harmonizers $(JUDGED) --json $(FIGURES)/quality.json \
+		--plot $(FIGURES)/quality.png
+	$(BENCH)/tables.py
+
+soak: .venv/.bench  ## compose 500 pictures in a row and watch the memory
+	for profile in $(MEASURED); do \
+		$(BENCH)/latency.py --profile $$profile --soak 500 --json $(FIGURES)/soak-$$profile.json \
+			--plot $(FIGURES)/soak-$$profile.png || exit; \
+	done
+	$(BENCH)/tables.py
 
 clean:  ## remove what make has built
-	rm -rf .venv demo engines/mtcnn .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv demo engines/mtcnn engines/untrained .mypy_cache .pytest_cache .ruff_cache

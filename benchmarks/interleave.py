@@ -2,30 +2,58 @@
 
 On a shared machine only a comparison holds: the contenders run A B A B ..., so that a slow
 minute slows them all, on the same processors, so that a busy one slows them all, and ratios are
-taken pair by pair. Each process has its own libraries, thread counts and peak memory.
+taken round by round. Each process has its own libraries, thread counts and peak memory.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
-Factory = Callable[..., Callable[[], Any]]
+from vivant.errors import BackendError
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is timed.
+
+    Attributes:
+        make: a function at module level; called once in the contender's process, it returns the
+            function to be timed.
+        arguments: of ``make``.
+        repeats: runs in each round, of which the median counts; so that a fast contender is
+            timed well beside one that takes a minute.
+        warmup: runs before the first round, not counted.
+    """
+
+    make: Callable[..., Callable[[], Any]]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    repeats: int = 1
+    warmup: int = 2
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What one contender did: milliseconds by run, peak memory in MB, and its result."""
+    """What one contender did.
+
+    Attributes:
+        milliseconds: by round.
+        cpu_milliseconds: of processor time by round, all threads together.
+        peak_mb: the most memory that its process held.
+        result: of its last run.
+    """
 
     milliseconds: tuple[float, ...]
+    cpu_milliseconds: tuple[float, ...]
     peak_mb: float
     result: Any
 
@@ -36,58 +64,39 @@ class Timing:
 
 
 def interleave(
-    contenders: Mapping[str, tuple[Factory, Mapping[str, Any]]],
-    *,
-    processors: int,
-    rounds: int,
-    warmup: int = 3,
+    contenders: Mapping[str, Contender], *, processors: int, rounds: int
 ) -> dict[str, Timing]:
-    """Run every contender ``rounds`` times, in turn.
+    """Run every contender in every round, in turn.
+
+    A contender whose backend this machine does not have is left out, with a word.
 
     Args:
-        contenders: by name, a function at module level and its arguments; called once in the
-            contender's process, it returns the function to be timed.
+        contenders: by name.
         processors: how many each may use; all are pinned to the same ones.
-        rounds: counted runs of each.
-        warmup: runs of each that are not counted.
+        rounds: how often each has its turn.
     """
-    context = multiprocessing.get_context("spawn")
     shared = sorted(os.sched_getaffinity(0))[:processors]
-    pipes: dict[str, Connection] = {}
-    processes = []
-    for name, (factory, arguments) in contenders.items():
-        pipes[name], far_end = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(far_end, shared, factory, arguments), daemon=True
-        )
-        process.start()
-        far_end.close()
-        processes.append(process)
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(warmup + rounds):
-        for name, pipe in pipes.items():
-            try:
-                pipe.send("run")
-                elapsed = pipe.recv()
-            except (EOFError, BrokenPipeError):
-                sys.exit(f"{name} stopped, its message is above; 'make bench' installs the peers")
-            if turn >= warmup:
-                times[name].append(elapsed)
-        show_progress(turn + 1, warmup + rounds)
-    timings = {}
-    for name, pipe in pipes.items():
-        pipe.send("stop")
-        peak_mb, result = pipe.recv()
-        timings[name] = Timing(tuple(times[name]), peak_mb, result)
-    for process in processes:
-        process.join()
-    return timings
+    started = {name: _Running(name, contender, shared) for name, contender in contenders.items()}
+    try:
+        running = {name: process for name, process in started.items() if process.is_ready()}
+        for name, process in running.items():
+            for _ in range(contenders[name].warmup):
+                process.run()
+        times: dict[str, list[tuple[float, ...]]] = {name: [] for name in running}
+        for turn in range(rounds):
+            for name, process in running.items():
+                runs = [process.run() for _ in range(contenders[name].repeats)]
+                times[name].append(tuple(map(statistics.median, zip(*runs, strict=True))))
+            show_progress(turn + 1, rounds)
+        return {name: process.stop(times[name]) for name, process in running.items()}
+    finally:
+        for process in started.values():
+            process.end()
 
 
-def median_ratio(slow: Timing, fast: Timing) -> float:
+def median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
     """Return the median over the rounds of slow / fast."""
-    pairs = zip(slow.milliseconds, fast.milliseconds, strict=True)
-    return statistics.median(a / b for a, b in pairs)
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def show_progress(done: int, total: int) -> None:
@@ -97,14 +106,78 @@ def show_progress(done: int, total: int) -> None:
         print(f"\r  round {done}/{total}", end=end, file=sys.stderr, flush=True)
 
 
+class _Running:
+    """A contender's process."""
+
+    def __init__(self, name: str, contender: Contender, processors: list[int]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._name = name
+        self._pipe, far_end = context.Pipe()
+        self._process: BaseProcess = context.Process(
+            target=_serve,
+            args=(far_end, processors, contender.make, contender.arguments),
+            daemon=True,
+        )
+        self._process.start()
+        far_end.close()
+
+    def is_ready(self) -> bool:
+        """Wait until there is something to run; return whether there is."""
+        reason = self._answer()
+        if reason:
+            print(f"{self._name} is left out: {reason}", file=sys.stderr)
+        return not reason
+
+    def run(self) -> tuple[float, float]:
+        """Return the milliseconds of one run, on the clock and of processor time."""
+        elapsed: tuple[float, float] = self._answer("run")
+        return elapsed
+
+    def stop(self, times: list[tuple[float, ...]]) -> Timing:
+        """Return what it did in rounds of these ``times``."""
+        return Timing(*zip(*times, strict=True), *self._answer("stop"))
+
+    def end(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.join()
+
+    def _answer(self, request: str | None = None) -> Any:
+        try:
+            if request:
+                self._pipe.send(request)
+            return self._pipe.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            sys.exit(f"{self._name} stopped, its message is above; 'make bench' installs the peers")
+
+
 def _serve(
-    pipe: Connection, processors: list[int], factory: Factory, arguments: Mapping[str, Any]
+    pipe: Connection,
+    processors: list[int],
+    make: Callable[..., Callable[[], Any]],
+    arguments: Mapping[str, Any],
 ) -> None:
     os.sched_setaffinity(0, processors)  # before any library counts them
-    run = factory(**arguments)
+    try:
+        run = make(**arguments)
+    except BackendError as error:
+        pipe.send(str(error))
+        return
+    pipe.send(None)
     result = None
     while pipe.recv() == "run":
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         result = run()
-        pipe.send((time.perf_counter() - start) * 1000)
-    pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, result))
+        end = time.perf_counter(), time.process_time()
+        pipe.send(tuple((b - a) * 1000 for a, b in zip(start, end, strict=True)))
+    pipe.send((_peak_mb(), result))
+
+
+def _peak_mb() -> float:
+    """Return the most memory that this process has held.
+
+    Unlike ``ru_maxrss``, which a process inherits from the one that starts it.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.filters import resized, unit
+from vivant.filters import resized
 from vivant.roles import Image, Matte
 
-# Box size in pixels of the photo, and by how much the photo is reduced for it: colours from
-# afar first, then the detail. A wide box loses nothing at a low resolution.
-_PASSES = ((90, 4), (30, 2), (10, 1))
+# Smooth colours are solved on a picture of this many pixels at most, whatever the photo has.
+_SOLVED_PIXELS = 60_000
+# By how much it is reduced once more, and the side of the box there: colours from afar first.
+_PASSES = ((4, 20), (2, 15), (1, 10), (1, 5), (1, 3))
 _MARGIN = 16  # pixels beyond the matte that get the foreground's colours
-_MOST_PIXELS = 8_000_000  # above, colours are solved at a reduced size: memory
-_TINY = np.float32(1e-4)
+_FAINT = np.float32(1e-4)  # what counts nowhere near still has a mean
 
 _Float = NDArray[np.float32]
 
@@ -29,9 +29,11 @@ def estimate_foreground(photo: Image, matte: Matte) -> Image:
     colours are continued, so that a later resize draws no background in. Beyond the matte's
     bounding box, and a margin, the photo stays as it is.
 
-    Blur fusion (Forte, "Approximate Fast Foreground Colour Estimation", 2021) in three passes
-    instead of two, each correcting both colours by least squares, which leaves a third of the
-    error.
+    Blur fusion (Forte, "Approximate Fast Foreground Colour Estimation", 2021): smooth colours of
+    both sides, corrected by least squares so that they mix to the photo. Here the smooth ones are
+    solved on a small picture, in several passes that each correct the one before, and only soft
+    pixels are corrected at full size. It leaves less of an error than one wide and one narrow
+    pass at full size, at a fraction of their time and memory.
 
     Raises:
         ValueError: photo and matte differ in size.
@@ -42,29 +44,14 @@ def estimate_foreground(photo: Image, matte: Matte) -> Image:
     window = _window(matte)
     if window is None:
         return found
-    area, opacity = photo[window], matte[window]
-    reduction = max(1, math.ceil(math.sqrt(opacity.size / _MOST_PIXELS)))
-    result = _colours(_reduced(area, reduction), _reduced(opacity, reduction))
-    whole = np.round(result * 255).astype(np.uint8)
-    whole = np.asarray(cv2.resize(whole, opacity.shape[::-1]), np.uint8)
-    np.copyto(found[window], whole, where=opacity[..., None] != 255)
+    area, opacity = photo[window], np.ascontiguousarray(matte[window])
+    fore, back = (_enlarged(colours, opacity.shape) for colours in _smooth(area, opacity))
+    soft = np.flatnonzero((opacity > 0) & (opacity < 255))
+    layers = (layer.reshape(-1, 3)[soft].astype(np.float32) for layer in (area, fore, back))
+    alpha = np.repeat(opacity.reshape(-1, 1)[soft] / np.float32(255), 3, axis=1)
+    fore.reshape(-1, 3)[soft] = np.rint(_corrected(alpha, *layers)[0])
+    found[window] = cv2.copyTo(area, np.asarray(opacity == 255, np.uint8), fore)
     return found
-
-
-def _reduced(picture: NDArray[np.uint8], by: int) -> _Float:
-    height, width = (max(1, side // by) for side in picture.shape[:2])
-    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    return unit(np.asarray(small, np.uint8).reshape(height, width, -1))
-
-
-def _colours(image: _Float, alpha: _Float) -> _Float:
-    """Return the foreground's colours, 0..1."""
-    mean = (image * alpha).mean((0, 1)) / alpha.mean()
-    # Far from every opaque pixel a mean weighs almost nothing, and the overall one remains.
-    fore, back = np.asarray(alpha * image + (1 - alpha) * mean, np.float32), image
-    for box, reduction in _PASSES:
-        fore, back = _fuse(image, alpha, fore, back, box, reduction)
-    return fore
 
 
 def _window(matte: Matte) -> tuple[slice, slice] | None:
@@ -79,30 +66,45 @@ def _window(matte: Matte) -> tuple[slice, slice] | None:
     return spans[0], spans[1]
 
 
-def _fuse(
-    image: _Float, alpha: _Float, fore: _Float, back: _Float, box: int, reduction: int
-) -> tuple[_Float, _Float]:
-    """Return smooth colours (0..1, reduced) corrected so that they mix to ``image``.
+def _smooth(area: Image, opacity: Matte) -> tuple[_Float, _Float]:
+    """Return smooth colours of foreground and background, float32 [h,w,3] 0..255, reduced."""
+    by = math.ceil(math.sqrt(opacity.size / _SOLVED_PIXELS))
+    shape = tuple(max(1, side // by) for side in opacity.shape)
+    size = shape[::-1]
+    image = cv2.resize(area, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(opacity, size, interpolation=cv2.INTER_AREA) / np.float32(255)
+    alpha = np.repeat(small.reshape(*shape, 1), 3, axis=2)
+    mean = np.average(image, axis=(0, 1), weights=alpha).astype(np.float32)
+    # Far from every opaque pixel a mean weighs almost nothing, and the overall one remains.
+    fore, back = mean + alpha * (image - mean), image
+    for reduction, box in _PASSES:
+        shape = tuple(max(1, side // reduction) for side in image.shape[:2])
+        now, weight = (resized(part, shape, cv2.INTER_AREA) for part in (image, alpha))
+        how = cv2.INTER_LINEAR if fore.shape[0] < shape[0] else cv2.INTER_AREA
+        fore = _mean(resized(fore, shape, how), weight, box)
+        back = _mean(resized(back, shape, how), 1 - weight, box)
+        fore, back = _corrected(weight, now, fore, back)
+    last = _PASSES[-1][1]
+    return _mean(fore, alpha, last), _mean(back, 1 - alpha, last)
 
-    The correction is the smallest change of both that explains what is left over.
-    """
-    shape = tuple(max(1, side // reduction) for side in image.shape[:2])
-    image = resized(image, shape, cv2.INTER_AREA)
-    alpha = resized(alpha, shape, cv2.INTER_AREA).reshape(*shape, 1)
-    rest_alpha = 1 - alpha
-    how = cv2.INTER_LINEAR if fore.shape[0] < shape[0] else cv2.INTER_AREA
-    size = max(3, box // reduction)
-    fore = _mean(resized(fore, shape, how), alpha, size)
-    back = _mean(resized(back, shape, how), rest_alpha, size)
-    left = (image - alpha * fore - rest_alpha * back) / (alpha * alpha + rest_alpha * rest_alpha)
-    return np.clip(fore + alpha * left, 0, 1), np.clip(back + rest_alpha * left, 0, 1)
+
+def _mean(values: _Float, weight: _Float, box: int) -> _Float:
+    """Return the weighted mean around each pixel, the plain one where nothing weighs."""
+    weight = weight + _FAINT
+    total, share = (
+        cv2.blur(part, (box, box), borderType=cv2.BORDER_REPLICATE)
+        for part in (values * weight, weight)
+    )
+    return np.asarray(np.divide(total, share, out=total), np.float32)
 
 
-def _mean(values: _Float, weight: _Float, size: int) -> _Float:
-    """Return the weighted mean around each pixel, its own value where nothing weighs."""
+def _corrected(alpha: _Float, image: _Float, fore: _Float, back: _Float) -> tuple[_Float, _Float]:
+    """Return both colours (0..255) with the smallest change of both that mixes to ``image``."""
+    rest = 1 - alpha
+    left = (image - alpha * fore - rest * back) / (alpha * alpha + rest * rest)
+    return np.clip(fore + alpha * left, 0, 255), np.clip(back + rest * left, 0, 255)
 
-    def box(plane: _Float) -> _Float:
-        out = cv2.blur(plane, (size, size), borderType=cv2.BORDER_REPLICATE)
-        return np.asarray(out, np.float32).reshape(plane.shape)
 
-    return np.asarray((box(values * weight) + _TINY * values) / (box(weight) + _TINY), np.float32)
+def _enlarged(colours: _Float, shape: tuple[int, ...]) -> Image:
+    rounded = np.rint(colours).astype(np.uint8)
+    return np.asarray(cv2.resize(rounded, shape[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)

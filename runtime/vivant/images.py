@@ -14,7 +14,7 @@ import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import PIL.Image
@@ -31,6 +31,9 @@ from vivant.containers import (
 from vivant.errors import ImageError, OutputError
 from vivant.files import one_line, write_atomic
 from vivant.roles import Image, Matte
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 ImageSource: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str]
 """The content of a picture file, or the path to one."""
@@ -247,15 +250,29 @@ def _to_srgb(colour: PIL.Image.Image, icc: bytes) -> PIL.Image.Image:
         with contextlib.suppress(ImageCms.PyCMSError, OSError):
             profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
             if profile.profile.xcolor_space.strip() == _ICC_SPACES[colour.mode]:
-                return ImageCms.buildTransform(
+                transform = ImageCms.buildTransform(
                     profile,
                     ImageCms.createProfile("sRGB"),
                     inMode=colour.mode,
                     outMode="RGB",
                     renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
                     flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-                ).apply(colour)
+                )
+                if colour.mode == "RGB" and _changes_nothing(transform):
+                    return colour
+                return transform.apply(colour)
     return _as_mode(colour, "RGB")
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Return whether a transform of RGB leaves every 15th value of each channel as it is.
+
+    Most profiles are one of the many forms of sRGB; applied to a photo, they would cost three
+    times what its decoding does.
+    """
+    steps = np.arange(0, 256, 15, dtype=np.uint8)
+    values = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(len(steps), -1, 3)
+    return np.array_equal(np.asarray(transform.apply(PIL.Image.fromarray(values))), values)
 
 
 def _flatten_over_white(colour: PIL.Image.Image, alpha: PIL.Image.Image | None) -> PIL.Image.Image:

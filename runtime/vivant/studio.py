@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +16,7 @@ import numpy as np
 from vivant import models
 from vivant.artwork import Artwork, load_artwork
 from vivant.casting import Part, cast
-from vivant.errors import ImageError
+from vivant.errors import ImageError, SubjectError
 from vivant.foreground import estimate_foreground
 from vivant.images import load_image
 from vivant.portrait import Portrait, classify, prominent
@@ -109,6 +109,19 @@ class Studio:
             models.open_model(models.SCORERS, chosen.scorer, store),
             profile=chosen,
         )
+
+    def warm_up(self) -> None:
+        """Run every model once, so that the first visitor waits no longer than the next.
+
+        Libraries allocate their buffers when a graph first runs.
+        """
+        photo = np.full((1080, 1920, 3), 127, np.uint8)
+        mask = np.zeros(photo.shape[:2], np.uint8)
+        mask[270:, 640:1280] = 255
+        self._detector.detect(photo)
+        with suppress(SubjectError):  # nobody is on it
+            self._matter.matte(photo, ())
+        self._scorer.score(self._harmonizer.harmonize(photo, mask, [1.0]), [mask])
 
     def prepare(self, photo: Photo) -> Portrait:
         """Take a photo apart, once for any number of artworks.

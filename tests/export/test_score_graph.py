@@ -10,19 +10,24 @@ torch = pytest.importorskip("torch")
 from vivant.backends.onnxruntime import OnnxRuntimeEngine  # noqa: E402
 from vivant.scorers.bargainnet import BargainNetScorer  # noqa: E402
 from vivant_export.catalogue import find_model  # noqa: E402
-from vivant_export.graphs.score import score_engine  # noqa: E402
+from vivant_export.graphs.score import RegionCode, score_engine  # noqa: E402
 from vivant_export.networks.bargainnet import DomainCodeExtractor  # noqa: E402
 from vivant_export.onnx_export import finished, to_onnx  # noqa: E402
 from vivant_export.seeded import seeded_state  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def spec(golden):
+def network(golden):
     network = DomainCodeExtractor()
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     state = seeded_state(shapes, golden("bargainnet").meta["seed"])
     network.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
-    return score_engine(network.eval(), preprocessing=find_model("bargainnet").preprocessing)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def spec(network):
+    return score_engine(network, preprocessing=find_model("bargainnet").preprocessing)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,19 @@ def test_the_published_scores_alone_and_together(scorer, golden):
         assert scorer.score([image], [mask]) == pytest.approx([score], abs=1e-6)
     seven = scorer.score([images[0]] * 7, [masks[0]] * 7)
     assert seven == pytest.approx([wanted[0]] * 7, abs=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("most", [1.0, 0.08])
+def test_codes_are_the_networks_under_soft_masks(network, most):
+    """Down to windows whose masks sum to less than one pixel, and to none."""
+    generator = torch.Generator().manual_seed(4)
+    image = torch.rand(2, 3, 256, 256, generator=generator) * 2 - 1
+    mask = torch.rand(2, 1, 256, 256, generator=generator) * most
+    mask[0, :, 40:200, :160] = 0
+    wanted = network(image, mask)
+    difference = (RegionCode(network)(image, mask) - wanted).abs().max()
+    assert difference < 1e-4 * wanted.abs().max()
 
 
 def test_samples_have_one_batch_size_and_then_another(spec):

@@ -18,8 +18,12 @@ def scene(height=240, width=200, softness=7.0):
     return photo, matte, fore
 
 
-def test_soft_pixels_lose_the_background():
-    photo, matte, fore = scene()
+@pytest.mark.parametrize("enlarged", [1, 4])
+def test_soft_pixels_lose_the_background(enlarged):
+    photo, matte, fore = (
+        cv2.resize(layer, None, fx=enlarged, fy=enlarged, interpolation=cv2.INTER_LINEAR)
+        for layer in scene()
+    )
     found = estimate_foreground(photo, matte)
     soft = (matte > 25) & (matte < 230)
     naive = np.abs(photo[soft] - fore[soft]).mean()

@@ -91,8 +91,9 @@ def srgb_encode(linear: np.ndarray) -> np.ndarray:
     [
         (P3_XY, SRGB_CURVE, srgb_decode),
         (ADOBE_XY, ADOBE_CURVE, lambda values: values ** (563 / 256)),
+        (SRGB_XY, ADOBE_CURVE, lambda values: values ** (563 / 256)),
     ],
-    ids=["display-p3", "adobe-rgb"],
+    ids=["display-p3", "adobe-rgb", "almost-srgb"],
 )
 def test_wide_gamut_becomes_srgb(form: str, primaries, curve, decode) -> None:
     steps = np.linspace(0, 255, 9).astype(np.uint8)

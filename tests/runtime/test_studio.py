@@ -212,3 +212,32 @@ def test_a_hidden_face_is_said_where_no_slot_is_better(studio, portrait, tmp_pat
 
 def artwork_size(folder):
     return load_image(folder / "painting.webp").shape[:2]
+
+
+def test_warming_up_runs_every_model_once(store):
+    ran = []
+
+    class Models:
+        """Every role in one, none of which sees anybody."""
+
+        def detect(self, photo, *, min_face=40):
+            ran.append("faces")
+            return ()
+
+        def matte(self, photo, faces):
+            ran.append("matte")
+            raise SubjectError("nobody is here")
+
+        def harmonize(self, composite, mask, strengths):
+            ran.append("harmonize")
+            return tuple(composite for _ in strengths)
+
+        def score(self, composites, masks):
+            ran.append("score")
+            assert 0 < np.count_nonzero(masks[0]) < masks[0].size
+            return (1.0,) * len(composites)
+
+    models = Models()
+    Studio(models, models, models, models, profile=CLASSIC).warm_up()
+    assert ran == ["faces", "matte", "harmonize", "score"]
+    Studio.open("classic", store=store).warm_up()

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vivant import manifest
 from vivant.images import load_image
@@ -15,6 +16,7 @@ from vivant.resampling import resample
 from vivant.roles import Matte
 from vivant_export.catalogue import Preprocessing
 from vivant_export.graphs import Arrays, EngineSpec, GraphSpec
+from vivant_export.networks.bargainnet import DomainCodeExtractor, PartialConvolution
 from vivant_samples import PORTRAIT
 
 OPSET = 18
@@ -27,16 +29,75 @@ HARMONY = 0.04212
 _SEED = 20210610
 
 
-class ScoreGraph(nn.Module):
-    """The domain code extractor on both regions, in one batch, and the distance of the codes.
+class RegionCode(nn.Module):
+    """What ``DomainCodeExtractor`` computes, with fewer passes over the feature maps.
 
-    ``network`` takes pictures float32 [N,3,256,256] RGB -1..1 and masks float32 [N,1,256,256]
-    0..1 to codes float32 [N,16].
+    A partial convolution, batch norm, ReLU and the mask of the next one come to
+    ``relu(conv(x) * ratio + offset) * mask``: the norm's factor is folded into the weight. As
+    ``ratio`` is positive wherever the mask is, that is
+    ``relu(conv(x) + offset / ratio) * (mask * ratio)``, whose sum and ReLU inference libraries
+    do inside the convolution. The last convolution, the average and the projection onto the
+    code are linear: one convolution with as many outputs as the code has numbers.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: DomainCodeExtractor) -> None:
         super().__init__()
-        self.network = network
+        n = network
+        assert n.conv1f.bias is not None  # noqa: S101 - in place of a norm
+        assert n.convs.bias is not None  # noqa: S101
+        layers = [
+            (n.conv1f.weight, n.conv1f.bias),
+            _folded(n.conv2f, n.norm2f),
+            _folded(n.conv3f, n.norm3f),
+            _folded(n.conv4f, n.norm4f),
+        ]
+        self.weights = nn.ParameterList(_frozen(weight) for weight, _ in layers)
+        self.offsets = nn.ParameterList(_frozen(x[:, None, None, None]) for _, x in layers)
+        project = n.convs.weight.double().flatten(1)
+        last = torch.tensordot(project, n.conv5f.weight.double(), dims=1)
+        self.last, self.bias = _frozen(last), n.convs.bias
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Return the codes, float32 [N,16]; arguments as ``DomainCodeExtractor``'s."""
+        x = image * mask
+        for index, (weight, offset) in enumerate(zip(self.weights, self.offsets, strict=True)):
+            inverse, mask = _next(mask)
+            # The first, which has a bias, cuts it away itself: twice with the mask that follows.
+            shown = mask if index else mask * mask
+            x = functional.conv2d(x, weight, stride=2) + functional.conv2d(inverse, offset)
+            x = torch.relu(x) * (shown / inverse)
+        inverse, _ = _next(mask)
+        codes = functional.conv2d(x, self.last, stride=2) / inverse
+        return codes.mean(dim=(2, 3)) + self.bias
+
+
+def _next(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one over the ratio of a partial convolution, and the mask after it."""
+    shown = functional.avg_pool2d(mask, 3, stride=2)
+    # Where nothing is shown the ratio is 0; what it would scale there is 0 or cut away as well.
+    return torch.clamp(shown, min=1 / 9), torch.clamp(9 * shown, max=1)
+
+
+def _folded(convolution: PartialConvolution, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Return the weight with the norm's factor in it, and the norm's offset; float64."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None  # noqa: S101 - checkpoints have their statistics
+    assert variance is not None  # noqa: S101
+    factor = norm.weight.double() / torch.sqrt(variance.double() + norm.eps)
+    weight = convolution.weight.double() * factor[:, None, None, None]
+    return weight, norm.bias.double() - mean.double() * factor
+
+
+def _frozen(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.detach().float(), requires_grad=False)
+
+
+class ScoreGraph(nn.Module):
+    """The domain codes of both regions, and their distance as a score."""
+
+    def __init__(self, network: DomainCodeExtractor) -> None:
+        super().__init__()
+        self.extractor = RegionCode(network)
 
     def forward(self, image: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
         """Return ``exp(-0.04212 * |background code - foreground code|)``, float32 [N].
@@ -51,9 +112,12 @@ class ScoreGraph(nn.Module):
         """
         # The casts come first: TensorRT accepts bytes in no other node.
         x = image.float().permute(0, 3, 1, 2) * (1 / 127.5) - 1
-        masks = torch.cat([foreground.float(), background.float()]).unsqueeze(1) * (1 / 255)
-        codes: Tensor = self.network(torch.cat([x, x]), masks)
-        of_foreground, of_background = codes.reshape(2, -1, codes.shape[1]).unbind()
+        # One after the other, not stacked: only of sizes that it can prove equal does ONNX
+        # Runtime fuse sums, and of a stack it knows no size.
+        of_foreground, of_background = (
+            self.extractor(x, region.float().unsqueeze(1) * (1 / 255))
+            for region in (foreground, background)
+        )
         apart = of_background - of_foreground
         return torch.exp(-HARMONY * apart.square().sum(dim=1).sqrt())
 
@@ -62,6 +126,7 @@ def score_engine(
     network: nn.Module, *, preprocessing: Preprocessing, opset: int = OPSET
 ) -> EngineSpec:
     """Return what BargainNet's domain code extractor, in eval mode, becomes."""
+    assert isinstance(network, DomainCodeExtractor)  # noqa: S101 - what scorers are built as
     mask = ("batch", SIDE, SIDE)
     graph = GraphSpec(
         name="model",

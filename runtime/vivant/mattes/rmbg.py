@@ -72,7 +72,8 @@ class RmbgMatter(Closing):
             BackendError: the inference library is not installed.
         """
         folder = store.engine(model, size=size)
-        return cls(open_engine(folder, threads=threads), _read_pipe(folder))
+        pipe = _read_pipe(folder)
+        return cls(open_engine(folder, threads=threads), pipe)
 
     def close(self) -> None:
         """Close the engine."""
@@ -96,9 +97,8 @@ class RmbgMatter(Closing):
         small = resample(photo, side, side, self._pipe.resize)
         alpha: Alpha = self._engine.run({"image": small[np.newaxis]})["alpha"][0]
         _check(alpha)
-        coverage = _coverage(alpha, faces, photo.shape)
-        sureness = float(np.average(np.abs(2 * alpha - 1), weights=alpha))
-        return Matting(_to_matte(alpha, photo.shape, self._pipe), sureness * coverage)
+        confidence = _sureness(alpha) * _coverage(alpha, faces, photo.shape)
+        return Matting(_to_matte(alpha, photo.shape, self._pipe), confidence)
 
 
 def _read_pipe(folder: EngineFolder) -> Pipe:
@@ -129,6 +129,14 @@ def _check(alpha: Alpha) -> None:
         )
 
 
+def _sureness(alpha: Alpha) -> float:
+    """Return ``|2a - 1|`` averaged over the foreground, 0..1."""
+    decided = 2 * alpha
+    decided -= 1
+    np.abs(decided, out=decided)
+    return float(np.vdot(decided, alpha) / alpha.sum())
+
+
 def _coverage(alpha: Alpha, faces: Sequence[Face], shape: tuple[int, ...]) -> float:
     """Return the mean alpha in the boxes of the faces, 0..1; 1 without faces."""
     if not faces:
@@ -156,5 +164,7 @@ def _to_matte(alpha: Alpha, shape: tuple[int, ...], pipe: Pipe) -> Matte:
         return resample((alpha * 255).astype(np.uint8), height, width, pipe.resize_back)
     full = resample(alpha, height, width, pipe.resize_back)
     low, high = full.min(), full.max()
-    full = (full - low) / max(high - low, np.float32(_LEAST_CONTRAST))
-    return np.asarray(full * 255, np.uint8)
+    full = full - low  # a new array: Pillow's may not be written to
+    full /= max(high - low, np.float32(_LEAST_CONTRAST))
+    full *= 255
+    return np.asarray(full, np.uint8)

@@ -1,0 +1,180 @@
+"""Put what was measured into ``docs/benchmarks.md``: its tables are generated, its text is not.
+
+A table stands between ``<!-- begin NAME -->`` and ``<!-- end -->``. NAME is "peers", "latency
+PROFILE", "memory" or "quality"; the rows come from the JSON files in ``docs/benchmarks/``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from report import Row
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+MEASURED = DOCUMENT.parent / "benchmarks"
+
+_TABLE = re.compile(r"(<!-- begin ([\w -]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_UNTOUCHED = "untouched"
+
+
+def main() -> None:
+    """Write the document again; name each table."""
+    rows = read_rows(MEASURED)
+    text = DOCUMENT.read_text(encoding="utf-8")
+    DOCUMENT.write_text(filled(text, rows), encoding="utf-8")
+    print(f"{DOCUMENT}: {', '.join(match[1] for match in _TABLE.findall(text))}")
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """Return the rows of every JSON file in ``folder``."""
+    files = sorted(folder.glob("*.json"))
+    return [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))]
+
+
+def filled(text: str, rows: Sequence[Row]) -> str:
+    """Return ``text`` with every table made anew from ``rows``."""
+
+    def fill(match: re.Match[str]) -> str:
+        kind, _, which = match[2].partition(" ")
+        if kind not in TABLES:
+            sys.exit(f"error: {DOCUMENT}: no table '{match[2]}'; there are {', '.join(TABLES)}")
+        body = TABLES[kind](rows, which) or "*Not measured yet.*"
+        return f"{match[1]}{body}\n{match[3]}"
+
+    return _TABLE.sub(fill, text)
+
+
+def peers(rows: Sequence[Row], _: str) -> str:
+    """Return the comparisons with the originals."""
+    found = [row for row in rows if row["peer"]]
+    header = ["stage", "size", "runs on", "Vivant", "original", "its time", "ratio", "parity"]
+    lines = [
+        [
+            row["stage"],
+            row["size"],
+            _runs_on(row),
+            _time_and_memory(row["ours_ms"], row["peak_mb"]),
+            row["peer"],
+            _time_and_memory(row["peer_ms"], row["peer_peak_mb"]),
+            f"**{row['ratio']:.{0 if row['ratio'] >= 100 else 1}f}x**",
+            _parity(row),
+        ]
+        for row in found
+    ]
+    return _with_machine(found, _markdown(header, lines))
+
+
+def latency(rows: Sequence[Row], profile: str) -> str:
+    """Return the stages of a profile."""
+    found = [row for row in rows if row.get("profile") == profile and "p95_ms" in row]
+    header = ["stage", "p50", "p95", "p99", "model", "runs on"]
+    lines = [
+        [
+            row["stage"],
+            *(_milliseconds(row[key]) for key in ("ours_ms", "p95_ms", "p99_ms")),
+            row.get("model", ""),
+            _runs_on(row),
+        ]
+        for row in found
+    ]
+    notes = [
+        f"{row['rounds']} pictures of {row['size']} with {row['threads']} threads; peak memory "
+        f"{row['peak_mb']} MB; from a new process to its first picture "
+        f"{_milliseconds(row['cold_start_ms'])}"
+        for row in found
+        if "cold_start_ms" in row
+    ]
+    return _with_machine(found, _markdown(header, lines), *notes)
+
+
+def memory(rows: Sequence[Row], _: str) -> str:
+    """Return how memory grows over many pictures."""
+    found = [row for row in rows if "growth_percent" in row]
+    header = ["profile", "pictures in a row", "resident, warmed up", "at the end", "growth"]
+    lines = [
+        [
+            row["profile"],
+            row["pictures"],
+            *(f"{value:.0f} MB" for value in row["resident_mb"]),
+            f"{row['growth_percent']:+.1f} %",
+        ]
+        for row in found
+    ]
+    return _with_machine(found, _markdown(header, lines))
+
+
+def quality(rows: Sequence[Row], benchmark: str) -> str:
+    """Return the figures of ``benchmark``, a group of pictures a line."""
+    found = [row for row in rows if row.get("benchmark") == benchmark]
+    names = list(dict.fromkeys(row["harmonizer"] for row in found))
+    groups = list(dict.fromkeys(row["group"] for row in found))
+    by_place = {(row["group"], row["harmonizer"]): row for row in found}
+    lines = [
+        [
+            group,
+            by_place[group, _UNTOUCHED]["pictures"],
+            *("{psnr:.2f} / {fmse:.0f}".format(**by_place[group, name]) for name in names),
+        ]
+        for group in groups
+    ]
+    notes = [
+        "{benchmark}, {of}, seed {seed}, protocol {protocol}, kept: {filter}".format(**row)
+        for row in found[:1]
+        if benchmark == "synthetic"
+    ]
+    return _with_machine(found, _markdown(["group", "pictures", *names], lines), *notes)
+
+
+TABLES: dict[str, Callable[[Sequence[Row], str], str]] = {
+    "peers": peers,
+    "latency": latency,
+    "memory": memory,
+    "quality": quality,
+}
+
+
+def _markdown(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    def line(cells: Sequence[object]) -> str:
+        return f"| {' | '.join(str(cell).replace('|', '/') for cell in cells)} |"
+
+    return "\n".join([line(header), "|---" * len(header) + "|", *map(line, lines)])
+
+
+def _with_machine(rows: Sequence[Row], table: str, *notes: str) -> str:
+    """Return the table, and below it the notes and what it was measured on; "" without rows."""
+    if not rows:
+        return ""
+    machines = {
+        f"{row['machine']}; "
+        + ", ".join(f"{name} {number}" for name, number in row["libraries"].items())
+        for row in rows
+    }
+    return "\n\n".join([table, " ".join(f"{note}." for note in [*notes, *sorted(machines)])])
+
+
+def _runs_on(row: Row) -> str:
+    return f"{row['precision']}, {row['backend']}" if row["backend"] else ""
+
+
+def _milliseconds(value: float) -> str:
+    if value >= 10_000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def _time_and_memory(milliseconds: float, megabytes: float | None) -> str:
+    time = _milliseconds(milliseconds)
+    return f"{time}, {megabytes:.0f} MB" if megabytes else time
+
+
+def _parity(row: Row) -> str:
+    value = "" if row["parity"] is None else f"{row['parity']:.2g}"
+    return ": ".join(filter(None, [value, row.get("parity_meaning", "")]))
+
+
+if __name__ == "__main__":
+    main()
