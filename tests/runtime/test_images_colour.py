@@ -100,7 +100,7 @@ def test_wide_gamut_becomes_srgb(form: str, primaries, curve, decode) -> None:
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
     matrix = np.linalg.solve(to_xyz(SRGB_XY), to_xyz(primaries))
     expected = np.rint(255 * srgb_encode(decode(colours / 255) @ matrix.T))
-    assert difference(expected, colours) > 30
+    assert difference(expected, colours) > 5  # more than the tolerance, and in one case no more
     options = {"lossless": True} if form == "webp" else {}
     data = encoded(colours, form, icc_profile=matrix_profile(primaries, curve), **options)
     assert difference(load_image(data), expected) <= 2
