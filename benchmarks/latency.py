@@ -56,14 +56,14 @@ class Setting:
 
     Attributes:
         profile: the name of the profile.
-        store: the engine store's folder.
+        store: of the engines, and which of them are used.
         photo: the content of a picture file.
         artwork: what it is composed into.
         matting: what takes the place of an untrained matte; ``None`` where it is trained.
     """
 
     profile: str
-    store: Path
+    store: EngineStore
     photo: bytes
     artwork: Artwork
     matting: Matting | None
@@ -180,7 +180,7 @@ def soak(setting: Setting, pictures: int) -> list[float]:
 
 def _open(setting: Setting) -> Callable[[], tuple[dict[str, float], str]]:
     """Return a function that composes once, and returns the seconds by stage and the size."""
-    store = open_store(setting.store, allow_untrained=True)
+    store = setting.store
     profile = find_profile(setting.profile, store)
     seconds: dict[str, float] = {}
     harmonizer = models.open_model(models.HARMONIZERS, profile.harmonizer, store)
@@ -261,7 +261,7 @@ def _setting(arguments: argparse.Namespace, folder: Path) -> Setting:
     trained = _facts("matte", profile.matte, store).get("weights") != "untrained"
     return Setting(
         profile=profile.name,
-        store=store.root,
+        store=store,
         photo=photo,
         artwork=load_artwork(arguments.artwork) if arguments.artwork else _sample_artwork(folder),
         matting=None if trained else _grabcut(photo, store),
@@ -298,7 +298,7 @@ def _store(arguments: argparse.Namespace) -> EngineStore:
 
 def _engines(setting: Setting) -> dict[str, Row]:
     """Return, by stage, what its model runs on; its name alone for one without an engine."""
-    store = open_store(setting.store, allow_untrained=True)
+    store = setting.store
     profile = find_profile(setting.profile, store)
     stages = {"faces": "faces", "matte": "matte", "harmonize": "harmonizer", "score": "scorer"}
     return {stage: _facts(role, getattr(profile, role), store) for stage, role in stages.items()}

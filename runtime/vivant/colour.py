@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivant.errors import ImageError
-from vivant.roles import Image, Matte
+from vivant.roles import Image, Matte, check_mask
 
 RING_RADIUS = 0.12
 """How far the ring reaches from the figure, as a share of the picture's shorter side."""
@@ -46,9 +46,7 @@ def region_statistics(composite: Image, mask: Matte) -> tuple[LabStatistics, Lab
         ImageError: The mask is not of the composite's size, marks no foreground, or leaves
             no background.
     """
-    if composite.shape[:2] != mask.shape:
-        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (mask, composite)]
-        raise ImageError("mask: {} for a picture of {}; resize the mask".format(*sizes))
+    check_mask(composite, mask)
     composite, mask = _reduce(composite), _reduce(mask)
     outside = mask < 128
     if np.count_nonzero(~outside) < _LEAST_PIXELS:

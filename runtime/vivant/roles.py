@@ -14,6 +14,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vivant.errors import ImageError
+
 Image: TypeAlias = NDArray[np.uint8]
 """uint8 [H,W,3], RGB, upright, sRGB."""
 
@@ -58,6 +60,13 @@ class Matting:
 
     matte: Matte
     confidence: float
+
+
+def check_mask(composite: Image, mask: Matte) -> None:
+    """Raise ``ImageError`` unless a mask is of its composite's size."""
+    if composite.shape[:2] != mask.shape:
+        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (mask, composite)]
+        raise ImageError("mask: {} for a picture of {}; resize the mask".format(*sizes))
 
 
 class FaceDetector(Protocol):

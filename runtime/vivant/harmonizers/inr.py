@@ -32,8 +32,8 @@ from vivant.harmonizers.inr_geometry import (
     published_layout,
     quads,
 )
-from vivant.harmonizers.inr_picture import MODEL, Place, blend, check_sizes, encode, on_strips
-from vivant.roles import Image, Matte
+from vivant.harmonizers.inr_picture import MODEL, Place, blend, encode, on_strips
+from vivant.roles import Image, Matte, check_mask
 from vivant.store import EngineFolder, EngineStore
 
 GRAPHS = ("encoder", "cells", *(level.name for level in LEVELS))
@@ -302,7 +302,7 @@ def _read_nodes(folder: EngineFolder) -> dict[str, int]:
 
 
 def _check(composite: Image, mask: Matte) -> None:
-    check_sizes(composite, mask)
+    check_mask(composite, mask)
     if min(mask.shape) < LEAST_SIDE:
         raise ImageError(
             f"composite: {mask.shape[1]}x{mask.shape[0]}, the harmonizer needs {LEAST_SIDE} "

@@ -18,8 +18,8 @@ from PIL.ImageFilter import Color3DLUT
 
 from vivant.backends import Closing, Engine, open_engine, usable_cores
 from vivant.errors import EngineError
-from vivant.harmonizers.inr_picture import MODEL, Colours, Place, blend, check_sizes, encode
-from vivant.roles import Image, Matte
+from vivant.harmonizers.inr_picture import MODEL, Colours, Place, blend, encode
+from vivant.roles import Image, Matte, check_mask
 from vivant.store import EngineStore
 
 
@@ -68,7 +68,7 @@ class LutHarmonizer(Closing):
             ImageError: the mask is not of the composite's size.
             EngineError: the encoder's table does not consist of numbers.
         """
-        check_sizes(composite, mask)
+        check_mask(composite, mask)
         if not any(strengths) or not mask.any():
             return tuple(composite.copy() for _ in strengths)
         table = encode(self._encoder, composite, mask)["lut3d"]

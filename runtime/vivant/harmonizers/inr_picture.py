@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivant.backends import Arrays, Engine
-from vivant.errors import ImageError
 from vivant.resampling import BILINEAR, resample
 from vivant.roles import Image, Matte
 
@@ -27,13 +26,6 @@ Colours: TypeAlias = Callable[[Place], NDArray[np.float32]]
 
 _SIDE = 256  # of the encoder's input
 _AREA = 1 << 16  # pixels of a strip, so that its floats stay in a core's cache
-
-
-def check_sizes(composite: Image, mask: Matte) -> None:
-    """Raise ``ImageError`` unless the mask is of the composite's size."""
-    if composite.shape[:2] != mask.shape:
-        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (mask, composite)]
-        raise ImageError("mask: {} for a picture of {}; resize the mask".format(*sizes))
 
 
 def encode(encoder: Engine, composite: Image, mask: Matte) -> Arrays:

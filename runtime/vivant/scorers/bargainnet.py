@@ -16,7 +16,7 @@ import numpy as np
 from vivant.backends import Closing, Engine, open_engine, usable_cores
 from vivant.errors import ImageError
 from vivant.resampling import Pixels, resample
-from vivant.roles import Image, Matte
+from vivant.roles import Image, Matte, check_mask
 from vivant.store import EngineStore
 
 _SIDE = 256  # of what the network was trained on, whatever the picture's aspect
@@ -27,8 +27,10 @@ _LEAST_PIXELS = 16  # of _SIDE squared: a region of fewer has no code to speak o
 class BargainNetScorer(Closing):
     """Satisfies ``vivant.roles.Scorer``."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, threads: int | None = None) -> None:
         self._engine = engine
+        # Pillow resizes without the interpreter's lock, and takes as long as the network does.
+        self._pool = ThreadPoolExecutor(threads or usable_cores())
 
     @classmethod
     def open(cls, store: EngineStore, *, threads: int | None = None) -> BargainNetScorer:
@@ -42,10 +44,11 @@ class BargainNetScorer(Closing):
             EngineError: the engine is missing, altered, untrained or cannot be opened.
             BackendError: the inference library is not installed.
         """
-        return cls(open_engine(store.engine("bargainnet"), threads=threads))
+        return cls(open_engine(store.engine("bargainnet"), threads=threads), threads)
 
     def close(self) -> None:
         """Close the engine."""
+        self._pool.shutdown()
         self._engine.close()
 
     def score(self, composites: Sequence[Image], masks: Sequence[Matte]) -> tuple[float, ...]:
@@ -62,25 +65,16 @@ class BargainNetScorer(Closing):
         if not composites:
             return ()
         for composite, mask in zip(composites, masks, strict=True):
-            _check_sizes(composite, mask)
-        # The candidates of one slot share their mask. Pillow resizes without the interpreter's
-        # lock, and takes about a third of the whole time.
-        distinct = {id(mask): mask for mask in masks}
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            images = pool.map(_resized, composites)
-            regions = dict(zip(distinct, pool.map(_regions, distinct.values()), strict=True))
-            inputs = {
-                "image": np.stack(list(images)),
-                "foreground": np.stack([regions[id(mask)][0] for mask in masks]),
-                "background": np.stack([regions[id(mask)][1] for mask in masks]),
-            }
+            check_mask(composite, mask)
+        distinct = {id(mask): mask for mask in masks}  # the candidates of one slot share theirs
+        images = self._pool.map(_resized, composites)
+        regions = dict(zip(distinct, self._pool.map(_regions, distinct.values()), strict=True))
+        inputs = {
+            "image": np.stack(list(images)),
+            "foreground": np.stack([regions[id(mask)][0] for mask in masks]),
+            "background": np.stack([regions[id(mask)][1] for mask in masks]),
+        }
         return tuple(self._engine.run(inputs)["score"].tolist())
-
-
-def _check_sizes(composite: Image, mask: Matte) -> None:
-    if composite.shape[:2] != mask.shape:
-        sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (mask, composite)]
-        raise ImageError("mask: {} for a picture of {}; resize the mask".format(*sizes))
 
 
 def _resized(picture: Pixels) -> Pixels:
