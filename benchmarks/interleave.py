@@ -170,10 +170,10 @@ def _serve(
         result = run()
         end = time.perf_counter(), time.process_time()
         pipe.send(tuple((b - a) * 1000 for a, b in zip(start, end, strict=True)))
-    pipe.send((_peak_mb(), result))
+    pipe.send((peak_mb(), result))
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """Return the most memory that this process has held.
 
     Unlike ``ru_maxrss``, which a process inherits from the one that starts it.

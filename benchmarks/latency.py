@@ -20,17 +20,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import cv2
-import numpy as np
-
 from engines import measured_store
-from interleave import show_progress
-from pictures import sample_frame
+from interleave import peak_mb, show_progress
+from pictures import sample_artwork, sample_frame
 from report import Row, median, parser, percentile, plot, plot_course, row, table, write_json
 from vivant import models
 from vivant.artwork import Artwork, load_artwork
@@ -42,7 +39,6 @@ from vivant.profiles import PROFILES, find_profile
 from vivant.roles import Image, Matter, Matting
 from vivant.store import EngineStore, open_store
 from vivant.studio import WORKING_SIDE, Studio, reduce_to
-from vivant_samples import ARTWORKS
 
 WARMUP = 3
 COLD_STARTS = 3
@@ -114,14 +110,14 @@ def _report_stages(setting: Setting, arguments: argparse.Namespace) -> None:
 
 def _report_soak(setting: Setting, arguments: argparse.Namespace) -> None:
     resident = _in_new_process(soak, setting, arguments.soak)
-    warm = max(1, min(10, len(resident) // 2))
+    warm = max(1, len(resident) // 10)  # by then allocators have what they keep
     before, after = resident[warm - 1], resident[-1]
     result = row(
         "end-to-end",
         peak_mb=round(max(resident)),
         threads=arguments.threads,
         **_joined(_engines(setting)),
-        profile=setting.profile,
+        profile=_profile(arguments),
         pictures=len(resident),
         resident_mb=[round(before, 1), round(after, 1)],
         growth_percent=round((after / before - 1) * 100, 2),
@@ -164,7 +160,7 @@ def measure(setting: Setting, rounds: int) -> Measured:
         if turn >= WARMUP:
             for stage, seconds in stages.items():
                 runs.setdefault(stage, []).append(seconds * 1000)
-    return Measured(runs, _peak_mb(), size)
+    return Measured(runs, peak_mb(), size)
 
 
 def soak(setting: Setting, pictures: int) -> list[float]:
@@ -233,12 +229,6 @@ def _matter(name: str, store: EngineStore, stand_in: Matting | None) -> Matter:
     return SimpleNamespace(matte=matte)
 
 
-def _peak_mb() -> float:
-    """Return this process's own peak; that of ``getrusage`` may be its parent's."""
-    status = Path("/proc/self/status").read_text("utf-8")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-
 def _resident_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -263,7 +253,7 @@ def _setting(arguments: argparse.Namespace, folder: Path) -> Setting:
         profile=profile.name,
         store=store,
         photo=photo,
-        artwork=load_artwork(arguments.artwork) if arguments.artwork else _sample_artwork(folder),
+        artwork=load_artwork(arguments.artwork) if arguments.artwork else sample_artwork(folder),
         matting=None if trained else _grabcut(photo, store),
     )
 
@@ -272,15 +262,6 @@ def _grabcut(photo: bytes, store: EngineStore) -> Matting:
     image = reduce_to(load_image(photo), WORKING_SIDE)
     faces = models.open_model(models.FACES, "mtcnn", store).detect(image)
     return GrabCutMatter().matte(image, prominent(faces))
-
-
-def _sample_artwork(folder: Path) -> Artwork:
-    """Return a sample artwork of which a 1920x1080 scan has been put into ``folder``."""
-    artwork = load_artwork(ARTWORKS / "night-harbour")
-    painting = cv2.resize(load_image(artwork.image), (1920, 1080), interpolation=cv2.INTER_AREA)
-    scan = folder / "painting.png"
-    scan.write_bytes(encode_image(np.asarray(painting, np.uint8), "png"))
-    return replace(artwork, image=scan, output_height=1080)
 
 
 def _store(arguments: argparse.Namespace) -> EngineStore:
@@ -294,6 +275,12 @@ def _store(arguments: argparse.Namespace) -> EngineStore:
         if models.find(known, name := getattr(profile, role)).needs_engine
     ]
     return measured_store(None, [(name, "fp32") for name in names])
+
+
+def _profile(arguments: argparse.Namespace) -> str:
+    """Return the profile's name, and whether it ran as a named store was tuned."""
+    tuned = arguments.store and open_store(arguments.store).choices
+    return f"{arguments.profile} tuned" if tuned else str(arguments.profile)
 
 
 def _engines(setting: Setting) -> dict[str, Row]:
@@ -344,7 +331,7 @@ def _row(
         threads=arguments.threads,
         p95_ms=percentile(times, 0.95),
         p99_ms=percentile(times, 0.99),
-        profile=arguments.profile,
+        profile=_profile(arguments),
         size=measured.size,
         rounds=len(times),
         **facts,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ from peers_faces import FacenetDetector
 from peers_harmonize import AuthorsHarmonizer
 from peers_matte import TorchMatter
 from peers_score import TorchScorer
-from pictures import sample_frame
+from pictures import sample_artwork, sample_frame
 from report import Row
-from vivant.artwork import Artwork, load_artwork
+from vivant.artwork import Artwork
 from vivant.faces.mtcnn import MtcnnDetector
 from vivant.harmonizers.inr import InrHarmonizer
 from vivant.images import encode_image, load_image
@@ -41,12 +41,10 @@ from vivant.roles import Face, Image, Matter, Matting
 from vivant.scorers.bargainnet import BargainNetScorer
 from vivant.store import EngineStore
 from vivant.studio import Studio
-from vivant_samples import ARTWORKS
 
 ENGINES = tuple(
     (model, "fp32") for model in ("mtcnn", "rmbg-1.4", "inr-harmonization", "bargainnet")
 )
-_SIZE = 1920, 1080
 
 
 @dataclass(frozen=True)
@@ -137,12 +135,8 @@ def _visit(store: EngineStore, folder: Path) -> Visit:
     image = load_image(photo)
     with MtcnnDetector.open(store) as detector:
         faces = prominent(detector.detect(image))
-    artwork = load_artwork(ARTWORKS / "night-harbour")
-    painting = cv2.resize(load_image(artwork.image), _SIZE, interpolation=cv2.INTER_AREA)
-    scan = folder / "painting.png"
-    scan.write_bytes(encode_image(np.asarray(painting, np.uint8), "png"))
     return Visit(
         photo,
         GrabCutMatter().matte(image, faces),
-        replace(artwork, image=scan, output_height=_SIZE[1]),
+        sample_artwork(folder),
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import cv2
 import numpy as np
 
-from vivant.images import load_image
+from vivant.artwork import Artwork, load_artwork
+from vivant.images import encode_image, load_image
 from vivant.roles import Image, Matte
 from vivant_samples import ARTWORKS, PORTRAIT
 
@@ -14,6 +18,15 @@ def sample_frame() -> Image:
     """Return the sample portrait as a camera would frame it: 1920x1080, mirrored at its sides."""
     portrait = cv2.resize(load_image(PORTRAIT), (1080, 1080), interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.copyMakeBorder(portrait, 0, 0, 420, 420, cv2.BORDER_REFLECT), np.uint8)
+
+
+def sample_artwork(folder: Path) -> Artwork:
+    """Return a sample artwork of which a 1920x1080 scan has been put into ``folder``."""
+    artwork = load_artwork(ARTWORKS / "night-harbour")
+    painting = cv2.resize(load_image(artwork.image), (1920, 1080), interpolation=cv2.INTER_AREA)
+    scan = folder / "painting.png"
+    scan.write_bytes(encode_image(np.asarray(painting, np.uint8), "png"))
+    return replace(artwork, image=scan, output_height=1080)
 
 
 def sample_composite(width: int, height: int) -> tuple[Image, Matte]:
