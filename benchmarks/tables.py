@@ -1,8 +1,8 @@
 """Put what was measured into ``docs/benchmarks.md``: its tables are generated, its text is not.
 
 A table stands between ``<!-- begin NAME -->`` and ``<!-- end -->``. NAME is "peers", "latency
-PROFILE", "latency PROFILE tuned", "memory" or "quality BENCHMARK"; the rows come from the JSON files
-in ``docs/benchmarks/``.
+PROFILE", "latency PROFILE tuned", "memory" or "quality BENCHMARK"; the rows come from the JSON
+files in ``docs/benchmarks/``.
 """
 
 from __future__ import annotations
