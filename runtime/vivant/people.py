@@ -10,7 +10,7 @@ import numpy as np
 
 from vivant.owners import find_owners
 from vivant.portrait import Portrait, classify
-from vivant.roles import Face, Matte, Matting
+from vivant.roles import Matte, Matting
 
 SEAM = 0.8  # softness of the cut between two people: a Gaussian's sigma, pixels
 OVERLAP = 1.0  # length of such a cut, in head heights, from which one person hides another
@@ -31,7 +31,7 @@ def split(portrait: Portrait) -> tuple[Portrait, ...]:
     matte = portrait.matting.matte
     x, y, width, height = cv2.boundingRect(matte)
     region = np.s_[y : y + height, x : x + width]
-    inside = [_moved(face, -x, -y) for face in faces]
+    inside = [face.moved(-x, -y) for face in faces]
     owners = find_owners(portrait.photo[region], matte[region], inside)
     people = []
     for number, face in enumerate(faces):
@@ -60,9 +60,3 @@ def _fill(own: Matte, matte: Matte, mask: Matte) -> None:
         mask[box].astype(np.float32), (0, 0), SEAM, borderType=cv2.BORDER_REPLICATE
     )
     own[box] = matte[box] * weight + _ROUNDING
-
-
-def _moved(face: Face, x: float, y: float) -> Face:
-    x1, y1, x2, y2 = face.box
-    landmarks = tuple((px + x, py + y) for px, py in face.landmarks)
-    return replace(face, box=(x1 + x, y1 + y, x2 + x, y2 + y), landmarks=landmarks)

@@ -7,8 +7,8 @@ origin at the top left corner.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -52,6 +52,19 @@ class Face:
     def center(self) -> tuple[float, float]:
         """Of the box: x, y."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
+
+    def moved(self, x: float, y: float) -> Face:
+        """Return the face in a picture whose origin lies at ``-x``, ``-y`` of this one."""
+        return self._mapped(lambda px, py: (px + x, py + y))
+
+    def scaled(self, scale: float) -> Face:
+        """Return the face in the same picture, ``scale`` times as large."""
+        return self._mapped(lambda px, py: (px * scale, py * scale))
+
+    def _mapped(self, to: Callable[[float, float], tuple[float, float]]) -> Face:
+        x1, y1, x2, y2 = self.box
+        landmarks = tuple(to(*point) for point in self.landmarks)
+        return replace(self, box=(*to(x1, y1), *to(x2, y2)), landmarks=landmarks)
 
 
 @dataclass(frozen=True)

@@ -111,3 +111,9 @@ def test_a_face_beyond_the_frame_is_measured_inside_it():
 
 def pair(drawn):
     return drawn[0], [drawn[1]]
+
+
+def test_a_face_moves_and_grows_with_its_picture():
+    face = Face((10.0, 20.0, 30.0, 50.0), 0.99, ((15.0, 30.0), (25.0, 30.0)))
+    assert face.moved(-5, 10) == Face((5.0, 30.0, 25.0, 60.0), 0.99, ((10.0, 40.0), (20.0, 40.0)))
+    assert face.scaled(2) == Face((20.0, 40.0, 60.0, 100.0), 0.99, ((30.0, 60.0), (50.0, 60.0)))

@@ -181,21 +181,12 @@ def score(
 def _shot(photo: Image, found: tuple[Face, ...], matter: Matter) -> Shot:
     """Read the shot type off a matte of the reduced photo; *unknown* where nobody is seen."""
     reduced = reduce_to(photo, WORKING_SIDE)
-    subjects = tuple(_scaled(face, reduced.shape[0] / photo.shape[0]) for face in prominent(found))
+    subjects = tuple(face.scaled(reduced.shape[0] / photo.shape[0]) for face in prominent(found))
     try:
         alpha = matter.matte(reduced, subjects).matte
     except SubjectError:
         alpha = np.zeros(reduced.shape[:2], np.uint8)
     return classify(alpha, subjects)
-
-
-def _scaled(face: Face, scale: float) -> Face:
-    x1, y1, x2, y2 = face.box
-    return Face(
-        box=(x1 * scale, y1 * scale, x2 * scale, y2 * scale),
-        probability=face.probability,
-        landmarks=tuple((x * scale, y * scale) for x, y in face.landmarks),
-    )
 
 
 def _facts(shot: Shot) -> dict[str, Any]:

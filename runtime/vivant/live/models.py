@@ -91,15 +91,9 @@ class SmallMatter:
         scale = min(self._side / max(height, width), 1.0)
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         small = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
-        found = self._matter.matte(small, [_scaled(face, scale) for face in faces])
+        found = self._matter.matte(small, [face.scaled(scale) for face in faces])
         matte = cv2.resize(found.matte, (width, height), interpolation=cv2.INTER_LINEAR)
         return replace(found, matte=np.asarray(matte, np.uint8))
-
-
-def _scaled(face: Face, scale: float) -> Face:
-    x1, y1, x2, y2 = (side * scale for side in face.box)
-    landmarks = tuple((x * scale, y * scale) for x, y in face.landmarks)
-    return replace(face, box=(x1, y1, x2, y2), landmarks=landmarks)
 
 
 class RareEncoder:
