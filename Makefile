@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check bench soak clean
+.PHONY: help demo test test-gpu lint types check bench soak clean
 
 PYTHON ?= python3
 EXTRAS ?= dev,export,openvino,rtx
@@ -40,6 +40,9 @@ demo: .venv/.runtime engines/mtcnn/fp32/manifest.json  ## compose the sample por
 
 test: .venv/.dev engines/mtcnn/fp32/manifest.json  ## run the tests
 	$(BIN)/python -m pytest
+
+test-gpu: .venv/.dev engines/mtcnn/fp32/manifest.json  ## run the tests that need an NVIDIA GPU
+	$(BIN)/python -m pytest -m gpu
 
 lint: .venv/.dev  ## check format and style
 	$(BIN)/ruff format --check .

@@ -63,6 +63,14 @@ class Timing:
         return statistics.median(self.milliseconds)
 
 
+@dataclass(frozen=True)
+class Interleaved:
+    """What the contenders did, by name, and why the others of them could not run here."""
+
+    timings: Mapping[str, Timing]
+    left_out: Mapping[str, str]
+
+
 def interleave(
     contenders: Mapping[str, Contender], *, processors: int, rounds: int
 ) -> dict[str, Timing]:
@@ -75,10 +83,29 @@ def interleave(
         processors: how many each may use; all are pinned to the same ones.
         rounds: how often each has its turn.
     """
+    done = interleave_all(contenders, processors=processors, rounds=rounds)
+    for name, reason in done.left_out.items():
+        print(f"{name} is left out: {reason}", file=sys.stderr)
+    return dict(done.timings)
+
+
+def interleave_all(
+    contenders: Mapping[str, Contender], *, processors: int, rounds: int
+) -> Interleaved:
+    """Run every contender in every round, in turn, and say which ones could not.
+
+    They are made one after the other, and warmed up so: what each takes of a device that they
+    share can be told from what is taken before and after.
+    """
     shared = sorted(os.sched_getaffinity(0))[:processors]
-    started = {name: _Running(name, contender, shared) for name, contender in contenders.items()}
+    running: dict[str, _Running] = {}
+    left_out: dict[str, str] = {}
     try:
-        running = {name: process for name, process in started.items() if process.is_ready()}
+        for name, contender in contenders.items():
+            process = running[name] = _Running(name, contender, shared)
+            if reason := process.obstacle():
+                left_out[name] = reason
+                running.pop(name).end()
         for name, process in running.items():
             for _ in range(contenders[name].warmup):
                 process.run()
@@ -88,9 +115,10 @@ def interleave(
                 runs = [process.run() for _ in range(contenders[name].repeats)]
                 times[name].append(tuple(map(statistics.median, zip(*runs, strict=True))))
             show_progress(turn + 1, rounds)
-        return {name: process.stop(times[name]) for name, process in running.items()}
+        timings = {name: process.stop(times[name]) for name, process in running.items()}
+        return Interleaved(timings, left_out)
     finally:
-        for process in started.values():
+        for process in running.values():
             process.end()
 
 
@@ -121,12 +149,10 @@ class _Running:
         self._process.start()
         far_end.close()
 
-    def is_ready(self) -> bool:
-        """Wait until there is something to run; return whether there is."""
-        reason = self._answer()
-        if reason:
-            print(f"{self._name} is left out: {reason}", file=sys.stderr)
-        return not reason
+    def obstacle(self) -> str | None:
+        """Wait until there is something to run; return why there is nothing, if so."""
+        reason: str | None = self._answer()
+        return reason
 
     def run(self) -> tuple[float, float]:
         """Return the milliseconds of one run, on the clock and of processor time."""

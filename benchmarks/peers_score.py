@@ -64,7 +64,7 @@ def ours(
     """Vivant's scorer."""
     cv2.setNumThreads(threads)
     scorer = BargainNetScorer.open(store, threads=threads)
-    composites, masks = _candidates(count, size)
+    composites, masks = candidates(count, size)
     return lambda: scorer.score(composites, masks)
 
 
@@ -73,7 +73,7 @@ def authors(
 ) -> Callable[[], tuple[float, ...]]:
     """The authors' scorer."""
     scorer = TorchScorer(store, threads)
-    composites, masks = _candidates(count, size)
+    composites, masks = candidates(count, size)
     return lambda: scorer.score(composites, masks)
 
 
@@ -101,7 +101,8 @@ class TorchScorer:
         return math.exp(-0.04212 * distance)
 
 
-def _candidates(count: int, size: tuple[int, int]) -> tuple[list[Image], list[Matte]]:
+def candidates(count: int, size: tuple[int, int]) -> tuple[list[Image], list[Matte]]:
+    """Return a composite of ``size`` (width, height) at ``count`` strengths of light, and masks."""
     composite, mask = sample_composite(*size)
     steps = np.linspace(1, 0.7, count)
     return [(composite * step).astype(np.uint8) for step in steps], [mask] * count

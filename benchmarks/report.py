@@ -12,15 +12,27 @@ import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from vivant.backends import usable_cores
-from vivant.machine import processor, version
+from vivant.machine import processor, state, version
 
 Row: TypeAlias = dict[str, Any]
 
-_LIBRARIES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "torch")
+_LIBRARIES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "torch",
+    "cuda-bindings",
+    "pycuda",
+    "tensorrt",
+    "tensorrt-rtx-cu13-bindings",
+)
 
 
 def row(
@@ -87,11 +99,40 @@ def median(values: Sequence[float]) -> float:
 
 
 def write_json(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``rows``, one object each, and into each what it was measured on."""
+    """Write ``rows``, one object each, and into each what it was measured on.
+
+    A row that has a "state" keeps it: it was taken while the measurement was still warm.
+    """
     versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
     where = {"machine": processor(), "libraries": {k: v for k, v in versions.items() if v}}
+    now = asdict(state())
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([{**each, **where} for each in rows], indent=2) + "\n", "utf-8")
+    whole = [{**each, **where, "state": each.get("state", now)} for each in rows]
+    path.write_text(json.dumps(whole, indent=2) + "\n", "utf-8")
+
+
+def speeds(found: Mapping[str, Any]) -> list[str]:
+    """Return a line for each GPU of a machine's state: what it is, and how fast it may run."""
+    lines = [
+        "{name}, driver {driver}, {sm_mhz} of {sm_max_mhz} MHz, memory {memory_mhz} of "
+        "{memory_max_mhz} MHz, {power_w} of {power_limit_w} W, {temperature_c} degrees".format(
+            **{key: "?" if value is None else _plain(value) for key, value in card.items()}
+        )
+        for card in found["cards"]
+    ]
+    if board := found["board"]:
+        clocks = [
+            f"{name} {_plain(clock['now_mhz'])} of {_plain(clock['least_mhz'])}.."
+            f"{_plain(clock['most_mhz'])} MHz{', locked' if clock['locked'] else ''}"
+            for name, clock in board["clocks"].items()
+        ]
+        facts = [board["name"], board["release"], board["power_mode"], *clocks]
+        lines.append(", ".join(filter(None, facts)))
+    return lines
+
+
+def _plain(value: object) -> str:
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[object]]) -> str:

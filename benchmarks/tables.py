@@ -1,8 +1,8 @@
 """Put what was measured into ``docs/benchmarks.md``: its tables are generated, its text is not.
 
-A table stands between ``<!-- begin NAME -->`` and ``<!-- end -->``. NAME is "peers", "latency
-PROFILE", "latency PROFILE tuned", "memory" or "quality BENCHMARK"; the rows come from the JSON
-files in ``docs/benchmarks/``.
+A table stands between ``<!-- begin NAME -->`` and ``<!-- end -->``. NAME is "peers", "gpu",
+"latency PROFILE", "latency PROFILE tuned", "latency PROFILE DEVICE", "memory" or "quality
+BENCHMARK"; the rows come from the JSON files in ``docs/benchmarks/``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from report import Row
+from report import Row, speeds
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 MEASURED = DOCUMENT.parent / "benchmarks"
@@ -51,7 +51,7 @@ def filled(text: str, rows: Sequence[Row]) -> str:
 
 def peers(rows: Sequence[Row], _: str) -> str:
     """Return the comparisons with the originals."""
-    found = [row for row in rows if row["peer"]]
+    found = [row for row in rows if row["peer"] and "device" not in row]
     header = ["stage", "size", "runs on", "Vivant", "original", "its time", "ratio", "parity"]
     lines = [
         [
@@ -69,14 +69,46 @@ def peers(rows: Sequence[Row], _: str) -> str:
     return _with_machine(found, _markdown(header, lines))
 
 
+def gpu(rows: Sequence[Row], _: str) -> str:
+    """Return the networks on a GPU, every way to run them, and why the others are not here."""
+    found = [row for row in rows if row.get("compared") == "gpu"]
+    header = [
+        "stage",
+        "size",
+        "runs on",
+        "GPU, p50",
+        "p95",
+        "in all",
+        "ratio",
+        "GPU's memory",
+        "parity",
+    ]
+    lines = [[row["stage"], row["size"], _runs_on(row), *_on_gpu(row)] for row in found]
+    return _with_machine(found, _markdown(header, lines))
+
+
+def _on_gpu(row: Row) -> list[object]:
+    if reason := row.get("missing"):
+        return [f"not here: {reason}", *[""] * 5]
+    return [
+        *(f"{row[key]:.2f} ms" for key in ("ours_ms", "p95_ms", "wall_ms")),
+        "" if row["ratio"] is None else f"{row['ratio']:.2f}x",
+        "" if row["device_mb"] is None else f"{row['device_mb']} MB",
+        _parity(row),
+    ]
+
+
 def latency(rows: Sequence[Row], profile: str) -> str:
     """Return the stages of a profile."""
     found = [row for row in rows if row.get("profile") == profile and "p95_ms" in row]
     header = ["stage", "p50", "p95", "p99", "model", "runs on"]
+    if on_device := any("device" in row for row in found):
+        header[4:4] = ["device, p50", "p99"]
     lines = [
         [
             row["stage"],
             *(_milliseconds(row[key]) for key in ("ours_ms", "p95_ms", "p99_ms")),
+            *(_known(row, key) for key in ("gpu_ms", "gpu_p99_ms") if on_device),
             row.get("model", ""),
             _runs_on(row),
         ]
@@ -89,21 +121,29 @@ def latency(rows: Sequence[Row], profile: str) -> str:
         for row in found
         if "cold_start_ms" in row
     ]
+    if on_device:
+        before, after = found[-1]["device_mb"]
+        notes.append(f"Device's memory in use {before:.0f} MB before, {after:.0f} MB after")
     return _with_machine(found, _markdown(header, lines), *notes)
 
 
 def memory(rows: Sequence[Row], _: str) -> str:
-    """Return how memory grows over many pictures."""
+    """Return how memory grows over many pictures: the process's, and the device's below it."""
     found = [row for row in rows if "growth_percent" in row]
     header = ["profile", "pictures in a row", "resident, warmed up", "at the end", "growth"]
     lines = [
         [
-            row["profile"],
+            f"{row['profile']}{what}",
             row["pictures"],
-            *(f"{value:.0f} MB" for value in row["resident_mb"]),
-            f"{row['growth_percent']:+.1f} %",
+            *(f"{value:.0f} MB" for value in row[memory]),
+            f"{row[growth]:+.1f} %",
         ]
         for row in found
+        for what, memory, growth in (
+            ("", "resident_mb", "growth_percent"),
+            (": the device's memory", "device_mb", "device_growth_percent"),
+        )
+        if memory in row
     ]
     return _with_machine(found, _markdown(header, lines))
 
@@ -132,6 +172,7 @@ def quality(rows: Sequence[Row], benchmark: str) -> str:
 
 TABLES: dict[str, Callable[[Sequence[Row], str], str]] = {
     "peers": peers,
+    "gpu": gpu,
     "latency": latency,
     "memory": memory,
     "quality": quality,
@@ -154,7 +195,9 @@ def _with_machine(rows: Sequence[Row], table: str, *notes: str) -> str:
         + ", ".join(f"{name} {number}" for name, number in row["libraries"].items())
         for row in rows
     }
-    return "\n\n".join([table, " ".join(f"{note}." for note in [*notes, *sorted(machines)])])
+    gpus = {line for row in rows if "device" in row for line in speeds(row["state"])}
+    said = [*notes, *sorted(machines), *sorted(gpus)]
+    return "\n\n".join([table, " ".join(f"{note}." for note in said)])
 
 
 def _runs_on(row: Row) -> str:
@@ -165,6 +208,10 @@ def _milliseconds(value: float) -> str:
     if value >= 10_000:
         return f"{value / 1000:.1f} s"
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def _known(row: Row, key: str) -> str:
+    return _milliseconds(row[key]) if key in row else ""
 
 
 def _time_and_memory(milliseconds: float, megabytes: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,36 @@ import pytest
 # torch's threads wait for each other without taking the cores from other tests' processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from vivant.backends.device import Device, lacking_device, open_device
+from vivant.backends.device_host import HostDevice
 from vivant.images import load_image
 from vivant.roles import Face, Image
 from vivant.store import EngineStore
 from vivant_export import mtcnn
 from vivant_samples import PORTRAIT
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, and say why, what needs a GPU where there is none."""
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if needing and (reason := lacking_device("cuda")):
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {reason}"))
+
+
+@pytest.fixture
+def host_device() -> Iterator[HostDevice]:
+    """The device in NumPy; what a test leaves in its memory fails the test."""
+    with HostDevice() as device:
+        yield device
+
+
+@pytest.fixture
+def cuda_device() -> Iterator[Device]:
+    """The GPU, for tests marked ``gpu``; what a test leaves in its memory fails the test."""
+    device = open_device("cuda")
+    yield device
+    device.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vivant.commands import artworks, compose, doctor, export, fetch, models, stages, tune
+from vivant.commands import artworks, build, compose, doctor, export, fetch, models, stages, tune
 from vivant.commands.options import print_error
 from vivant.errors import VivantError
 
@@ -51,6 +51,7 @@ app.command()(models.models)
 app.command()(fetch.fetch)
 app.command()(export.export)
 app.command()(export.verify)
+app.command()(build.build)
 app.command()(tune.tune)
 app.command()(doctor.doctor)
 

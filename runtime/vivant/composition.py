@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vivant.artwork import Occluder
 from vivant.placement import Placement
@@ -50,8 +51,10 @@ def compose(
     foreground, matte = _cut_out(portrait, placement)
     image, mask = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
     if placement.standing:
-        _cast_shadow(image, matte, placement, occluder)
-    canvas, own = _overlap(placement.target[:2], matte.shape, picture.shape)
+        feet = matte[-shadow_rows(placement) :]
+        ground, darkness = contact_shadow(feet, placement, picture.shape, occluder)
+        image[ground] = (image[ground] * (1 - darkness[..., None]) + 0.5).astype(np.uint8)
+    canvas, own = overlap(placement.target[:2], matte.shape, picture.shape)
     if not mask[canvas].size:
         return Composite(placement.slot.name, image, mask)
     front, alpha = foreground[own], matte[own]
@@ -66,19 +69,28 @@ def compose(
 
 def _cut_out(portrait: Portrait, placement: Placement) -> tuple[Image, Matte]:
     """Return the used part of foreground and matte, mirrored, scaled, and cropped at its line."""
-    x1, y1, x2, y2 = placement.source
-    foreground, matte = portrait.foreground[y1:y2, x1:x2], portrait.matting.matte[y1:y2, x1:x2]
-    if placement.flip:
-        foreground, matte = foreground[:, ::-1], matte[:, ::-1]
-    _, y, width, height = placement.target
-    rows = height if placement.standing else max(min(height, placement.crop_line - y), 0)
-    how = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_CUBIC
-    scaled = (
-        np.asarray(cv2.resize(np.ascontiguousarray(layer), (width, height), interpolation=how))
-        for layer in (foreground, matte)
+    rows = shown_rows(placement)
+    foreground, matte = (
+        _scaled(layer, placement)[:rows] for layer in (portrait.foreground, portrait.matting.matte)
     )
-    foreground, matte = (layer[:rows].astype(np.uint8, copy=False) for layer in scaled)
     return foreground, matte
+
+
+def shown_rows(placement: Placement) -> int:
+    """Return how many rows of the target are above the crop line."""
+    _, y, _, height = placement.target
+    return height if placement.standing else max(min(height, placement.crop_line - y), 0)
+
+
+def _scaled(layer: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
+    """Return the used part of a photo or its matte, mirrored, as large as on the artwork."""
+    x1, y1, x2, y2 = placement.source
+    part = layer[y1:y2, x1:x2]
+    if placement.flip:
+        part = part[:, ::-1]
+    how = cv2.INTER_AREA if placement.scale < 1 else cv2.INTER_CUBIC
+    size = placement.target[2:]
+    return np.asarray(cv2.resize(np.ascontiguousarray(part), size, interpolation=how), np.uint8)
 
 
 def _mix(back: Image, front: Image, alpha: Matte) -> Image:
@@ -88,29 +100,40 @@ def _mix(back: Image, front: Image, alpha: Matte) -> Image:
     return np.asarray(cv2.blendLinear(*layers, weight, 1 - weight), np.uint8)
 
 
-def _cast_shadow(
-    image: Image, matte: Matte, placement: Placement, occluder: Occluder | None
-) -> None:
-    """Darken the ground where the subject stands on it, in place.
+def shadow_rows(placement: Placement) -> int:
+    """Return how many of the target's lowest rows cast the shadow."""
+    return max(round(SHADOW_REACH * placement.target[3]), 2)
+
+
+def contact_shadow(
+    feet: Matte, placement: Placement, canvas: tuple[int, ...], occluder: Occluder | None
+) -> tuple[Region, NDArray[np.float32]]:
+    """Return where on the canvas the ground is darkened, and by how much, 0..1.
 
     The lowest part of the matte, squashed and blurred, is the contact shadow: without it feet
     seem to hover, whatever the light.
+
+    Args:
+        feet: uint8 [h,w], the lowest ``shadow_rows`` of the matte on the target.
+        placement: of a standing subject.
+        canvas: the artwork's shape.
+        occluder: what is in front of the ground too.
     """
     x, y, width, height = placement.target
-    reach = max(round(SHADOW_REACH * height), 2)
+    reach = shadow_rows(placement)
     squashed = max(round(SHADOW_SQUASH * reach), 1)
-    feet = cv2.resize(matte[-reach:], (width, squashed), interpolation=cv2.INTER_AREA)
-    shadow = cv2.copyMakeBorder(feet, *(reach,) * 4, cv2.BORDER_CONSTANT).astype(np.float32)
+    flat = cv2.resize(feet, (width, squashed), interpolation=cv2.INTER_AREA)
+    shadow = cv2.copyMakeBorder(flat, *(reach,) * 4, cv2.BORDER_CONSTANT).astype(np.float32)
     blurred = cv2.GaussianBlur(shadow, (0, 0), 0.32 * reach, sigmaY=0.14 * reach)
     top = y + height - round(0.75 * squashed) - reach
-    canvas, own = _overlap((x - reach, top), shadow.shape, image.shape)
+    ground, own = overlap((x - reach, top), shadow.shape, canvas)
     darkness = placement.slot.shadow * np.minimum(blurred[own] / 110, 1)
     if occluder is not None:
-        darkness *= 1 - occluder[canvas][..., 3] / np.float32(255)
-    image[canvas] = (image[canvas] * (1 - darkness[..., None]) + 0.5).astype(np.uint8)
+        darkness *= 1 - occluder[ground][..., 3] / np.float32(255)
+    return ground, np.asarray(darkness, np.float32)
 
 
-def _overlap(
+def overlap(
     corner: tuple[int, int], size: tuple[int, ...], canvas: tuple[int, ...]
 ) -> tuple[Region, Region]:
     """Return where a layer at ``corner`` (x, y) meets the canvas: on the canvas, and of itself."""

@@ -34,6 +34,10 @@ class BackendError(VivantError):
     """An execution provider or inference library that was asked for and is not here."""
 
 
+class DeviceError(VivantError):
+    """A device that is not here or failed, or a rule of its memory that was broken."""
+
+
 class ModelError(VivantError):
     """A model or profile name that is unknown or lacks what it needs."""
 

@@ -13,10 +13,12 @@ from vivant.roles import Image, Matte
 
 # Smooth colours are solved on a picture of this many pixels at most, whatever the photo has.
 _SOLVED_PIXELS = 60_000
-# By how much it is reduced once more, and the side of the box there: colours from afar first.
-_PASSES = ((4, 20), (2, 15), (1, 10), (1, 5), (1, 3))
 _MARGIN = 16  # pixels beyond the matte that get the foreground's colours
 _FAINT = np.float32(1e-4)  # what counts nowhere near still has a mean
+
+PASSES = ((4, 20), (2, 15), (1, 10), (1, 5), (1, 3))
+"""By how much the small picture is reduced once more, and the side of the box there: colours from
+afar first."""
 
 _Float = NDArray[np.float32]
 
@@ -41,7 +43,7 @@ def estimate_foreground(photo: Image, matte: Matte) -> Image:
     if photo.shape[:2] != matte.shape:
         raise ValueError(f"matte: {matte.shape}, photo: {photo.shape[:2]}; give them one size")
     found: Image = photo.copy()
-    window = _window(matte)
+    window = foreground_window(matte)
     if window is None:
         return found
     area, opacity = photo[window], np.ascontiguousarray(matte[window])
@@ -54,7 +56,7 @@ def estimate_foreground(photo: Image, matte: Matte) -> Image:
     return found
 
 
-def _window(matte: Matte) -> tuple[slice, slice] | None:
+def foreground_window(matte: Matte) -> tuple[slice, slice] | None:
     """Return the rows and columns of everything not transparent, with a margin, or None."""
     rows, columns = np.flatnonzero(matte.any(axis=1)), np.flatnonzero(matte.any(axis=0))
     if not rows.size:
@@ -66,25 +68,34 @@ def _window(matte: Matte) -> tuple[slice, slice] | None:
     return spans[0], spans[1]
 
 
+def solved_shape(height: int, width: int) -> tuple[int, int]:
+    """Return height and width of the small picture on which a window's colours are solved."""
+    return reduced_shape(height, width, math.ceil(math.sqrt(height * width / _SOLVED_PIXELS)))
+
+
+def reduced_shape(height: int, width: int, by: int) -> tuple[int, int]:
+    """Return height and width of a picture reduced by a whole number, at least 1 each."""
+    return max(1, height // by), max(1, width // by)
+
+
 def _smooth(area: Image, opacity: Matte) -> tuple[_Float, _Float]:
     """Return smooth colours of foreground and background, float32 [h,w,3] 0..255, reduced."""
-    by = math.ceil(math.sqrt(opacity.size / _SOLVED_PIXELS))
-    shape = tuple(max(1, side // by) for side in opacity.shape)
+    shape = solved_shape(*opacity.shape)
     size = shape[::-1]
     image = cv2.resize(area, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     small = cv2.resize(opacity, size, interpolation=cv2.INTER_AREA) / np.float32(255)
     alpha = np.repeat(small.reshape(*shape, 1), 3, axis=2)
-    mean = np.average(image, axis=(0, 1), weights=alpha).astype(np.float32)
+    mean = np.average(image, axis=(0, 1), weights=alpha + _FAINT).astype(np.float32)
     # Far from every opaque pixel a mean weighs almost nothing, and the overall one remains.
     fore, back = mean + alpha * (image - mean), image
-    for reduction, box in _PASSES:
-        shape = tuple(max(1, side // reduction) for side in image.shape[:2])
-        now, weight = (resized(part, shape, cv2.INTER_AREA) for part in (image, alpha))
-        how = cv2.INTER_LINEAR if fore.shape[0] < shape[0] else cv2.INTER_AREA
-        fore = _mean(resized(fore, shape, how), weight, box)
-        back = _mean(resized(back, shape, how), 1 - weight, box)
+    for reduction, box in PASSES:
+        now_shape = reduced_shape(*shape, reduction)
+        now, weight = (resized(part, now_shape, cv2.INTER_AREA) for part in (image, alpha))
+        how = cv2.INTER_LINEAR if fore.size < now.size else cv2.INTER_AREA
+        fore = _mean(resized(fore, now_shape, how), weight, box)
+        back = _mean(resized(back, now_shape, how), 1 - weight, box)
         fore, back = _corrected(weight, now, fore, back)
-    last = _PASSES[-1][1]
+    last = PASSES[-1][1]
     return _mean(fore, alpha, last), _mean(back, 1 - alpha, last)
 
 

@@ -68,7 +68,9 @@ def lay(scene: Scene, part: Part) -> list[Composite]:
     return [_laid(scene.artwork, part, placement, scene.image) for placement in part.placements]
 
 
-def paint(scene: Scene, part: Part, composites: Sequence[Composite], selection: Selection) -> Scene:
+def paint(
+    scene: Scene, part: Part, composites: Sequence[Composite], selection: Selection[Image]
+) -> Scene:
     """Return the scene with the best of the candidates for ``part`` in it.
 
     Args:

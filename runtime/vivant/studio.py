@@ -15,6 +15,7 @@ import numpy as np
 
 from vivant import models
 from vivant.artwork import Artwork, load_artwork
+from vivant.backends import Closing
 from vivant.casting import Part, cast
 from vivant.errors import ImageError, SubjectError
 from vivant.foreground import estimate_foreground
@@ -64,7 +65,7 @@ class Result:
         return min(figure.best.score or 0.0 for figure in self.figures)
 
 
-class Studio:
+class Studio(Closing):
     """Four models that compose portraits into artworks, opened once and used all day.
 
     Not for several threads at once: one studio composes one picture at a time.
@@ -110,6 +111,12 @@ class Studio:
             profile=chosen,
         )
 
+    def close(self) -> None:
+        """Close the models."""
+        for model in (self._detector, self._matter, self._harmonizer, self._scorer):
+            if isinstance(model, Closing):
+                model.close()
+
     def warm_up(self) -> None:
         """Run every model once, so that the first visitor waits no longer than the next.
 
@@ -134,9 +141,9 @@ class Studio:
             ImageError: it is no picture.
             SubjectError: it shows nobody.
         """
-        clock = _Clock()
+        clock = Clock()
         with clock("decode"):
-            image = reduce_to(_as_image(photo), WORKING_SIDE)
+            image = reduce_to(as_image(photo), WORKING_SIDE)
         with clock("faces"):
             faces = prominent(self._detector.detect(image))
         with clock("matte"):
@@ -175,7 +182,7 @@ class Studio:
         """
         if not isinstance(portrait, Portrait):
             portrait = self.prepare(portrait)
-        clock = _Clock(portrait.timings)
+        clock = Clock(portrait.timings)
         with clock("artwork"):
             artwork = artwork if isinstance(artwork, Artwork) else load_artwork(Path(artwork))
             scene = empty(artwork)
@@ -201,7 +208,7 @@ class Studio:
             figures=scene.figures,
             profile=self.profile.name,
             timings=clock.seconds,
-            warnings=_warnings(portrait, parts, scene.figures),
+            warnings=warnings_about(portrait, parts, scene.figures),
         )
 
 
@@ -215,7 +222,12 @@ def reduce_to(image: Image, longest: int) -> Image:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _as_image(photo: Photo) -> Image:
+def as_image(photo: Photo) -> Image:
+    """Return a photo's pixels, uint8 [H,W,3] RGB.
+
+    Raises:
+        ImageError: it is no picture.
+    """
     if not isinstance(photo, np.ndarray):
         return load_image(photo)
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
@@ -225,9 +237,10 @@ def _as_image(photo: Photo) -> Image:
     return photo
 
 
-def _warnings(
+def warnings_about(
     portrait: Portrait, parts: Sequence[Part], figures: Sequence[Figure]
 ) -> tuple[str, ...]:
+    """Return what a visitor or curator might want to know of a picture, one line each."""
     warnings = [warning for part in parts for warning in part.warnings]
     for figure in figures:
         where = f"{figure.placement.slot.name}: " if len(figures) > 1 else ""
@@ -243,7 +256,7 @@ def _warnings(
     return tuple(warnings)
 
 
-class _Clock:
+class Clock:
     """Seconds by stage, in the order of the stages."""
 
     def __init__(self, seconds: Mapping[str, float] | None = None) -> None:
@@ -251,6 +264,7 @@ class _Clock:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside ``with`` to ``stage``."""
         start = time.perf_counter()
         try:
             yield

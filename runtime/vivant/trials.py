@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivant import models
-from vivant.backends import BACKENDS, Closing
+from vivant.backends import BACKENDS, Closing, lacking
 from vivant.errors import ModelError, VivantError
 from vivant.roles import Image
 from vivant.store import DEFAULT_BACKEND, EngineStore
@@ -38,7 +38,9 @@ ALLOWED = {
 does not. The mean difference of boxes in pixels, of alpha and colours 0..1, or of the score."""
 
 _PRECISIONS = ("fp32", "fp16", "int8")  # the one to compare with first
-_VARIANT = re.compile(rf"({'|'.join(_PRECISIONS)})(?:-(\d+))?")  # others are for other processors
+_VARIANT = re.compile(rf"({'|'.join(_PRECISIONS)})(?:-(\d+))?")  # others are for some backends
+_DIALECTS = {"-tensorrt": ("tensorrt", "tensorrt-rtx"), "-rtx": ("tensorrt-rtx",)}
+"""How the name of an engine ends that only these backends take."""
 
 _Result: TypeAlias = NDArray[Any]
 
@@ -94,15 +96,33 @@ def try_all(
     variants = [name for name in named if name in store.variants(model)]
     if not variants:
         raise ModelError(f"model '{key(model, size)}': no engine to tune in {store.root}")
+    variants += [name + end for end in _DIALECTS for name in named]
     reference, *others = (
         Choice(variant, backend)
         for variant in variants
-        for backend in sorted(BACKENDS, key=DEFAULT_BACKEND.__ne__)
+        if variant in store.variants(model)
+        for backend in backends_here()
+        if _takes(backend, variant)
     )
     times, _ = _runs(store, model, [reference], photo, rounds)
     yield Trial(reference, statistics.median(times[0]), 1.0)
     for choice in others:
         yield _try(store, model, choice, reference, photo, rounds)
+
+
+def backends_here() -> list[str]:
+    """Return the backends to try, the reference's first; those of a GPU only where there is one."""
+    names = sorted(BACKENDS, key=DEFAULT_BACKEND.__ne__)
+    return [name for name in names if not BACKENDS[name].gpu or lacking(name) is None]
+
+
+def _takes(backend: str, variant: str) -> bool:
+    """Return whether an engine was exported for ``backend``."""
+    for end, takers in _DIALECTS.items():
+        if variant.endswith(end):
+            return backend in takers
+    # Of INT8 there are two schemes, and this one is the processors'.
+    return not (variant.startswith("int8") and BACKENDS[backend].gpu)
 
 
 def best(trials: Sequence[Trial]) -> Trial:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from vivant.manifest import Graph, Manifest, Weights
+from vivant.store import EngineStore
 
 COMMITTED = Path(__file__).parents[1] / "golden"
 BESIDE = Path(__file__).parents[3] / "shared" / "golden"
@@ -53,3 +57,36 @@ def golden() -> Callable[[str], Golden]:
         pytest.skip(f"{name}.npz is not here; name its folder with VIVANT_GOLDEN")
 
     return load
+
+
+@pytest.fixture
+def build_plans(tmp_path: Path) -> Callable[..., dict[str, int]]:
+    """Build TensorRT-RTX plans as ``vivant build`` does, where that library is."""
+    pytest.importorskip("tensorrt_rtx_libs")
+    pytest.importorskip("tensorrt_rtx_bindings")
+    from vivant.backends.tensorrt import load
+    from vivant_export.tensorrt_build import Settings, Target, build_plan
+
+    # Without a GPU, whatever this machine has.
+    target = Target("tensorrt-rtx", str(load("tensorrt-rtx").__version__), None)
+
+    def build(model: str, spec: Any, files: Mapping[str, bytes]) -> dict[str, int]:
+        """Return the size in bytes of each graph's plan; ``spec`` is an ``EngineSpec``."""
+        graphs = {
+            graph.name: Graph(
+                file=f"{graph.name}.onnx",
+                sha256=hashlib.sha256(files[graph.name]).hexdigest(),
+                opset=graph.opset,
+                inputs=graph.inputs,
+                outputs=graph.outputs,
+            )
+            for graph in spec.graphs
+        }
+        weights = Weights("untrained", "a test", "none", seed=1)
+        manifest = Manifest(model, "fp32", spec.role, "fp32", graphs, weights, spec.preprocessing)
+        named = {f"{name}.onnx": data for name, data in files.items()}
+        folder = EngineStore(tmp_path).write(manifest, named)
+        paths = {name: build_plan(target, folder, name, Settings()) for name in graphs}
+        return {name: path.stat().st_size for name, path in paths.items()}
+
+    return build

@@ -8,15 +8,35 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from vivant.backends.onnxruntime import OnnxRuntimeEngine  # noqa: E402
-from vivant.harmonizers.inr import InrHarmonizer  # noqa: E402
-from vivant.harmonizers.inr_axes import LEVELS  # noqa: E402
-from vivant.harmonizers.inr_geometry import arbitrary_layout, published_layout, quads  # noqa: E402
+from vivant.backends.onnxruntime import (  # noqa: E402
+    CUDA,
+    OnnxRuntimeEngine,
+    import_onnxruntime,
+)
+from vivant.backends.onnxruntime_device import OnnxRuntimeDeviceEngine  # noqa: E402
+from vivant.gpu import inr_tiles  # noqa: E402
+from vivant.gpu.encoder import DeviceEncoder  # noqa: E402
+from vivant.gpu.inr import DeviceInr  # noqa: E402
+from vivant.gpu.roles import Region  # noqa: E402
+from vivant.gpu.workspace import Workspace  # noqa: E402
+from vivant.harmonizers.inr import GRAPHS, InrHarmonizer  # noqa: E402
+from vivant.harmonizers.inr_axes import LEVELS, QUARTER  # noqa: E402
+from vivant.harmonizers.inr_geometry import (  # noqa: E402
+    CHANNELS,
+    arbitrary_layout,
+    best_layout,
+    patch_tiles,
+    published_layout,
+    quads,
+)
+from vivant.manifest import Graph, Manifest, Weights  # noqa: E402
+from vivant.resampling import resample  # noqa: E402
 from vivant_export import verify  # noqa: E402
 from vivant_export.catalogue import find_model  # noqa: E402
 from vivant_export.graphs.harmonizer import harmonizer_engine  # noqa: E402
@@ -25,6 +45,7 @@ from vivant_export.networks.hinet_procedures import FOREGROUND  # noqa: E402
 from vivant_export.onnx_export import finished, to_onnx  # noqa: E402
 from vivant_export.precision import to_fp16  # noqa: E402
 from vivant_export.seeded import seeded_state  # noqa: E402
+from vivant_export.tensorrt_profiles import MOST_SIDE, profile_of  # noqa: E402
 
 GOLDEN = [
     "square_256",
@@ -190,22 +211,102 @@ def test_four_megapixels_in_one_patch_fit_into_little_memory(files, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_every_graph_becomes_a_tensorrt_plan(spec, files, halves, precision):
-    pytest.importorskip("tensorrt_rtx_libs")
-    trt = pytest.importorskip("tensorrt_rtx_bindings")
-    for graph in spec.graphs:
-        logger = trt.Logger(trt.Logger.INTERNAL_ERROR)
-        builder = trt.Builder(logger)
-        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        parser = trt.OnnxParser(network, logger)
-        data = (files if precision == "fp32" else halves)[graph.name]
-        assert parser.parse(data), [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        profile = builder.create_optimization_profile()
-        samples = list(graph.samples())
-        for tensor in graph.inputs:
-            shapes = [sample[tensor.name].shape for sample in samples]
-            least, most = ([f(sizes) for sizes in zip(*shapes, strict=True)] for f in (min, max))
-            profile.set_shape(tensor.name, least, shapes[0], most)
-        config = builder.create_builder_config()
-        config.add_optimization_profile(profile)
-        assert builder.build_serialized_network(network, config) is not None, graph.name
+def test_every_graph_becomes_a_tensorrt_plan(build_plans, spec, files, halves, precision):
+    sizes = build_plans("inr-harmonization", spec, files if precision == "fp32" else halves)
+    assert set(sizes) == set(GRAPHS)
+    assert min(sizes.values()) > 0
+
+
+@pytest.mark.parametrize("where", ["host", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("size", [(512, 512), (512, 768), (302, 450)])
+def test_a_device_makes_the_pictures_of_the_host(
+    request, spec, files, harmonizer, astronaut, where, size
+):
+    if where == "cuda" and CUDA not in import_onnxruntime().get_available_providers():
+        pytest.skip("needs onnxruntime-gpu")
+    device = request.getfixturevalue(f"{where}_device")
+    composite = resample(astronaut, *size, "bilinear-antialiased")
+    mask = np.zeros(size, np.uint8)
+    cv2.circle(mask, (size[1] // 2, size[0] // 2), size[0] // 3, 255, -1)
+    mask = cv2.GaussianBlur(mask, (0, 0), 5)
+    expected = harmonizer.harmonize(composite, mask, (1.0,))[0]
+
+    graphs = {graph.name: graph for graph in spec.graphs}
+    engines = {name: OnnxRuntimeDeviceEngine(data, name, device) for name, data in files.items()}
+    with Workspace(device) as workspace:
+        encoder = DeviceEncoder(workspace, engines.pop("encoder"), graphs["encoder"].outputs)
+        params = graphs["cells"].outputs[0].shape[1]
+        with DeviceInr(workspace, encoder, engines, spec.preprocessing["nodes"], params) as inr:
+            stream = device.stream()
+            buffers = [
+                workspace.uploaded(name, array, stream)
+                for name, array in (("composite", composite), ("the mask", mask))
+            ]
+            (made,) = inr.enqueue(*buffers, Region(*cv2.boundingRect(mask)), (1.0,), stream)
+            found = workspace.pinned("found", composite.shape)
+            device.download(made, found, stream)
+            device.synchronise(stream)
+            inr.check()
+            got = found.array.copy()
+    off = np.abs(got.astype(int) - expected).max(axis=2)
+    assert np.mean(off[mask > 0] > 1) < 1e-3
+    assert off[mask > 0].mean() < 0.01
+    np.testing.assert_array_equal(got[mask == 0], composite[mask == 0])
+
+
+LARGEST = MOST_SIDE, MOST_SIDE * 9 // 16
+PICTURES = [(256, 256), (512, 512), (1440, 1080), (1026, 1026), (2048, 2048), (480, 3840), (33, 50)]
+
+
+@pytest.fixture(scope="module")
+def profiles(spec):
+    """By graph, between which shapes its TensorRT plan takes each input."""
+    graphs = {graph.name: Graph("", "", 0, graph.inputs, graph.outputs) for graph in spec.graphs}
+    weights = Weights("untrained", "a test", "none")
+    manifest = Manifest(
+        "inr-harmonization", "fp32", spec.role, "fp32", graphs, weights, spec.preprocessing
+    )
+    return {name: profile_of(manifest, name) for name in graphs}
+
+
+def assert_within(profile, shapes):
+    assert shapes
+    for name, shape in shapes.items():
+        least, _, most = profile[name]
+        assert len(least) == len(shape)
+        for low, size, high in zip(least, shape, most, strict=True):
+            assert low <= size <= high, f"{name}: {shape} is not within {least} .. {most}"
+
+
+@pytest.mark.parametrize("size", [*PICTURES, LARGEST, LARGEST[::-1]])
+def test_plans_take_what_a_device_feeds(spec, profiles, size):
+    height, width = size
+    layout = best_layout(height, width)
+    todo = inr_tiles.plan(layout, Region(0, 0, width, height), spec.preprocessing["nodes"])
+    assert_within(profiles["cells"], {"quads": todo.quads.shape})
+    for band in todo.bands:
+        for level, strips in band.strips.items():
+            side, shrink = layout.size // level.shrink, level.shrink
+            below = (CHANNELS * side // 2 * band.patches, side // 2)
+            for strip in strips:
+                shapes = {"params": (level.grid**2, profiles[level.name]["params"][0][1])}
+                if level is not QUARTER:
+                    shapes["below"] = below
+                for run in {run.pixels.shape: run for run in strip.runs}.values():
+                    (rows,), (window,) = run.pixels.shape, strip.pixels.shape
+                    shapes["pixels"] = (rows, shrink, window, shrink, 4)
+                    shapes |= {name: table.shape for name, table in run.inputs.items()}
+                    assert shapes.keys() == profiles[level.name].keys()
+                    assert_within(profiles[level.name], shapes)
+
+
+@pytest.mark.parametrize("size", PICTURES)
+def test_plans_take_what_the_host_feeds(spec, profiles, size):
+    layout = best_layout(*size)
+    wanted = np.ones((layout.size, layout.size), bool)
+    plan = patch_tiles(layout, layout.corners[-1], wanted, spec.preprocessing["nodes"], 8192)
+    for level, tiles in plan.items():
+        for tile in (tiles[0], tiles[-1]):
+            tables = {**tile.tables(), **(tile.below if level is not QUARTER else {})}
+            shapes = {name: table.shape for name, table in tables.items()}
+            assert_within(profiles[level.name], shapes)

@@ -109,7 +109,9 @@ class TestCommand:
         status, out, _ = command_line("tune", "mtcnn", "--rounds", "1", "--json", *here)
         report = json.loads(out)
         assert status == 0
-        assert [trial["model"] for trial in report["trials"]] == ["mtcnn"] * len(trials.BACKENDS)
+        assert [trial["model"] for trial in report["trials"]] == ["mtcnn"] * len(
+            trials.backends_here()
+        )
         chosen = Choice(**report["choices"]["mtcnn"])
         assert read_tuning(tmp_path / "engines").choices == {"mtcnn": chosen}
         status, out, _ = command_line("doctor", *here)
@@ -146,7 +148,7 @@ class TestTrials:
         found = list(try_all(store, "mtcnn", astronaut, rounds=1))
         assert found[0] == replace(found[0], choice=Choice("fp32", "onnxruntime"), ratio=1.0)
         by_backend = {trial.choice.backend: trial for trial in found}
-        assert set(by_backend) == set(trials.BACKENDS)
+        assert list(by_backend) == trials.backends_here()
         if by_backend["openvino"].milliseconds:
             assert by_backend["openvino"].deviation < 1e-3
 
@@ -156,6 +158,35 @@ class TestTrials:
         assert {t.choice.backend for t in found if t.refusal} == {"openvino", "openvino-bf16"}
         assert all("vivant[openvino]" in t.refusal for t in found if t.refusal)
         assert best(found) is found[0]
+
+    def test_the_backends_of_a_gpu_are_tried_where_there_is_one(self, engines, monkeypatch):
+        """Each with the engines that were exported for it."""
+        tried = []
+
+        def note(store, model, choice, *_):
+            tried.append((choice.variant, choice.backend))
+            return Trial(choice)
+
+        monkeypatch.setattr(trials, "_runs", lambda *_: ([[1.0]], []))
+        monkeypatch.setattr(trials, "_try", note)
+        store = engines("fp32", "fp16", "int8", "int8-512", "int8-tensorrt", "fp32-rtx")
+        monkeypatch.setattr(trials, "lacking", lambda name: f"{name} is not here")
+        assert trials.backends_here() == ["onnxruntime", "openvino", "openvino-bf16"]
+        monkeypatch.setattr(trials, "lacking", lambda name: None)
+        list(try_all(store, "rmbg-1.4", np.zeros((8, 8, 3), np.uint8)))
+        assert ("fp16", "onnxruntime-cuda") in tried
+        assert ("fp16", "tensorrt") in tried
+        assert {backend for variant, backend in tried if variant == "int8"} == {
+            "onnxruntime",
+            "openvino",
+            "openvino-bf16",
+        }
+        assert [pair for pair in tried if pair[0] == "int8-tensorrt"] == [
+            ("int8-tensorrt", "tensorrt"),
+            ("int8-tensorrt", "tensorrt-rtx"),
+        ]
+        assert [pair for pair in tried if pair[0] == "fp32-rtx"] == [("fp32-rtx", "tensorrt-rtx")]
+        assert "int8-512" not in dict(tried)
 
     def test_a_model_without_engines_is_an_error(self, store, astronaut):
         with pytest.raises(ModelError, match=r"model 'rmbg-1\.4-512': no engine to tune"):

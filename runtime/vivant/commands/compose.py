@@ -16,11 +16,13 @@ from rich.progress import Progress
 from vivant.artwork import Artwork, load_artwork
 from vivant.commands.options import Json, Store, Untrained, about, errors, print_error, print_json
 from vivant.errors import ArtworkError, ImageError, OutputError, VivantError
+from vivant.gpu.composition import DevicePortrait
+from vivant.gpu.studio import DeviceStudio
 from vivant.images import save_image
 from vivant.portrait import Portrait
 from vivant.scene import Figure
 from vivant.sheet import contact_sheet, stages
-from vivant.store import open_store
+from vivant.store import EngineStore, open_store
 from vivant.studio import Result, Studio
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"}
@@ -44,6 +46,9 @@ def compose(
         int, typer.Option(min=0, max=5, help="Strengths of harmonizing to choose from.")
     ] = 3,
     alternatives: Annotated[int, typer.Option(min=1, help="Slots to choose from.")] = 1,
+    device: Annotated[
+        str | None, typer.Option(help="cuda or pycuda: a GPU [default: the processor].")
+    ] = None,
     stages_to: Annotated[
         Path | None,
         typer.Option("--stages", help="Folder for the picture after every stage, and a sheet."),
@@ -58,14 +63,13 @@ def compose(
     """
     photos, folders = _photos(portrait), _artworks(artwork)
     single = len(photos) == len(folders) == 1
-    studio = Studio.open(profile, store=open_store(store, allow_untrained=allow_untrained))
     target = _Target(output, single=single, stages=stages_to)
     options = {"slot": slot, "candidates": candidates, "alternatives": alternatives}
     reports: list[dict[str, Any]] = []
     complaints: set[str] = set()
-    with Progress(
-        console=errors, transient=True, disable=single or not errors.is_terminal
-    ) as progress:
+    opened = _open(profile, open_store(store, allow_untrained=allow_untrained), device)
+    bar = Progress(console=errors, transient=True, disable=single or not errors.is_terminal)
+    with opened as studio, bar as progress:
         task = progress.add_task("composing", total=len(photos) * len(folders))
         for report in _run(studio, photos, folders, target, options):
             reports.append(report)
@@ -83,8 +87,14 @@ def compose(
         raise typer.Exit(1)
 
 
+def _open(profile: str | None, store: EngineStore, device: str | None) -> Studio | DeviceStudio:
+    if device is None:
+        return Studio.open(profile, store=store)
+    return DeviceStudio.open(profile, store=store, device=device)
+
+
 def _run(
-    studio: Studio,
+    studio: Studio | DeviceStudio,
     photos: Iterable[Path],
     folders: Iterable[Path],
     target: _Target,
@@ -103,7 +113,8 @@ def _run(
                     raise artwork
                 with about(photo):
                     result = studio.compose(prepared, artwork, **options)
-                written = target.write(photo, artwork, prepared, result)
+                host = prepared.host if isinstance(prepared, DevicePortrait) else prepared
+                written = target.write(photo, artwork, host, result)
                 yield {**inputs, "output": str(written), **facts(result)}
             except VivantError as error:
                 yield {**inputs, "error": str(error)}

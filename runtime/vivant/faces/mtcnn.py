@@ -8,7 +8,9 @@ division), the original is odd there, and the networks were trained with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,20 +22,75 @@ from vivant.store import EngineStore
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
+Heads: TypeAlias = Mapping[str, Floats]
+"""What a network says, by the name of the output."""
 
 _CELL = 12  # P-Net looks at 12x12 pixels and moves by 2
 _STRIDE = 2
 _SCALE_STEP = 0.709
-_PROPOSAL, _REFINED, _FINAL = np.float32(0.6), np.float32(0.7), np.float32(0.7)
-_BATCH = 256  # crops run at once: bounds the memory, not the result
-_BLOCK = 128  # boxes compared at once: the same
+_PROPOSAL = np.float32(0.6)
+_BLOCK = 128  # boxes compared at once: bounds the memory, not the result
+
+BATCH = 256
+"""Crops that R-Net and O-Net see at once: bounds the memory, not the result."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A network that looks at crops.
+
+    Attributes:
+        graph: its name in the manifest.
+        side: of the square crops, in pixels.
+        threshold: probability above which a crop passes.
+        heads: its outputs, with how many numbers each gives for a crop.
+    """
+
+    graph: str
+    side: int
+    threshold: np.float32
+    heads: Mapping[str, int]
+
+
+REFINER = Judge("rnet", 24, np.float32(0.7), {"probability": 1, "regression": 4})
+FINISHER = Judge("onet", 48, np.float32(0.7), {"probability": 1, "regression": 4, "landmarks": 10})
+
+
+class Networks(Protocol):
+    """The three networks before one picture of ``height`` by ``width`` pixels.
+
+    They see it reduced as ``AreaSampler`` does.
+    """
+
+    height: int
+    width: int
+
+    def propose(self, sizes: Sequence[tuple[int, int]]) -> Iterable[Heads]:
+        """Run P-Net on the whole picture at each of the sizes, height and width.
+
+        Returns:
+            For each, "probability" [rows,columns] and "regression" [rows,columns,4].
+        """
+        ...
+
+    def judge(self, judge: Judge, boxes: Indices) -> Heads:
+        """Run R-Net or O-Net on crops.
+
+        Args:
+            judge: which of the two.
+            boxes: [N,4], N at least 1, as ``AreaSampler.crops`` takes them.
+
+        Returns:
+            Each of the judge's heads, [N,K].
+        """
+        ...
 
 
 class MtcnnDetector(Closing):
     """Satisfies ``vivant.roles.FaceDetector``."""
 
     def __init__(self, pnet: Engine, rnet: Engine, onet: Engine) -> None:
-        self._pnet, self._rnet, self._onet = pnet, rnet, onet
+        self._engines = {"pnet": pnet, "rnet": rnet, "onet": onet}
 
     @classmethod
     def open(cls, store: EngineStore, *, threads: int | None = None) -> MtcnnDetector:
@@ -55,7 +112,7 @@ class MtcnnDetector(Closing):
 
     def close(self) -> None:
         """Close the three engines."""
-        for engine in (self._pnet, self._rnet, self._onet):
+        for engine in self._engines.values():
             engine.close()
 
     def detect(self, photo: Image, *, min_face: int = MIN_FACE) -> tuple[Face, ...]:
@@ -66,64 +123,114 @@ class MtcnnDetector(Closing):
             min_face: side in pixels of the smallest face looked for, 1 or more. Half of it
                 takes four times as long.
         """
-        sampler = AreaSampler(photo)
-        boxes = self._propose(sampler, min_face)
-        boxes = self._refine(boxes, sampler)
-        boxes, scores, landmarks = self._finish(boxes, sampler)
-        order = np.argsort((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))[::-1]
-        return tuple(
-            Face(
-                box=tuple(boxes[i].tolist()),
-                probability=float(scores[i]),
-                landmarks=tuple(map(tuple, landmarks[i].tolist())),
-            )
-            for i in order
-        )
+        return find_faces(_HostNetworks(self._engines, photo), min_face)
 
-    def _propose(self, sampler: AreaSampler, min_face: int) -> Floats:
-        """P-Net over the pyramid: square candidate boxes [N,4]."""
-        levels = [
-            self._propose_level(sampler, *level)
-            for level in _pyramid(sampler.height, sampler.width, min_face)
+
+class _HostNetworks:
+    """Satisfies ``Networks`` with engines that take arrays."""
+
+    def __init__(self, engines: Mapping[str, Engine], photo: Image) -> None:
+        self._engines, self._sampler = engines, AreaSampler(photo)
+        self.height, self.width = photo.shape[:2]
+
+    def propose(self, sizes: Sequence[tuple[int, int]]) -> Iterator[Heads]:
+        for height, width in sizes:
+            heads = self._engines["pnet"].run({"image": self._sampler.resize(height, width)})
+            yield {
+                "probability": heads["probability"][0, :, :, 0],
+                "regression": heads["regression"][0],
+            }
+
+    def judge(self, judge: Judge, boxes: Indices) -> Heads:
+        engine = self._engines[judge.graph]
+        batches = [
+            engine.run({"image": self._sampler.crops(boxes[i : i + BATCH], judge.side)})
+            for i in range(0, len(boxes), BATCH)
         ]
-        if not levels:
-            return np.empty((0, 4), np.float32)
-        boxes, scores, offsets = (np.concatenate(part) for part in zip(*levels, strict=True))
-        keep = _suppress(boxes, scores, 0.7)
-        return _square(_move(boxes[keep], offsets[keep], plus=0))
+        return {name: np.concatenate([batch[name] for batch in batches]) for name in judge.heads}
 
-    def _propose_level(
-        self, sampler: AreaSampler, height: int, width: int, scale: float
-    ) -> tuple[Floats, Floats, Floats]:
-        """Boxes [N,4], scores [N] and offsets [N,4] of one level, best first."""
-        result = self._pnet.run({"image": sampler.resize(height, width)})
-        probability = result["probability"][0, :, :, 0]
-        rows, columns = np.nonzero(probability >= _PROPOSAL)
-        cells = np.stack([columns, rows], axis=1).astype(np.float32) * _STRIDE
-        # In float32: 5 / 0.2 must come out as 25 and not as 24.999..., the floor is next.
-        first = np.floor((cells + 1) / np.float32(scale))
-        last = np.floor((cells + _CELL) / np.float32(scale))
-        boxes = np.concatenate([first, last], axis=1)
-        scores = probability[rows, columns]
-        keep = _suppress(boxes, scores, 0.5)
-        return boxes[keep], scores[keep], result["regression"][0, rows, columns][keep]
 
-    def _refine(self, boxes: Floats, sampler: AreaSampler) -> Floats:
-        """R-Net on every candidate: fewer, better square boxes [N,4]."""
-        boxes, (scores, offsets) = _run_crops(self._rnet, boxes, sampler, 24, _REFINED, _R_HEADS)
-        keep = _suppress(boxes, scores[:, 0], 0.7)
-        return _square(_move(boxes[keep], offsets[keep], plus=1))
+def find_faces(networks: Networks, min_face: int) -> tuple[Face, ...]:
+    """Return every face that passes the three networks, largest box first.
 
-    def _finish(self, boxes: Floats, sampler: AreaSampler) -> tuple[Floats, Floats, Floats]:
-        """O-Net: final boxes [N,4], probabilities [N] and landmarks [N,5,2]."""
-        boxes, (scores, offsets, points) = _run_crops(
-            self._onet, boxes, sampler, 48, _FINAL, _O_HEADS
+    Args:
+        networks: before the picture.
+        min_face: side in pixels of the smallest face looked for, 1 or more.
+    """
+    boxes = _refine(_propose(networks, min_face), networks)
+    boxes, scores, landmarks = _finish(boxes, networks)
+    order = np.argsort((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))[::-1]
+    return tuple(
+        Face(
+            box=tuple(boxes[i].tolist()),
+            probability=float(scores[i]),
+            landmarks=tuple(map(tuple, landmarks[i].tolist())),
         )
-        size = boxes[:, 2:] - boxes[:, :2] + 1
-        landmarks = points.reshape(-1, 2, 5).transpose(0, 2, 1) * size[:, None] + boxes[:, None, :2]
-        boxes = _move(boxes, offsets, plus=1)
-        keep = _suppress_contained(boxes, scores[:, 0], 0.7)
-        return boxes[keep], scores[keep, 0], landmarks[keep] - 1
+        for i in order
+    )
+
+
+def _propose(networks: Networks, min_face: int) -> Floats:
+    """P-Net over the pyramid: square candidate boxes [N,4]."""
+    levels = list(_pyramid(networks.height, networks.width, min_face))
+    if not levels:
+        return np.empty((0, 4), np.float32)
+    results = networks.propose([(height, width) for height, width, _ in levels])
+    found = [
+        _candidates(heads, scale) for heads, (_, _, scale) in zip(results, levels, strict=True)
+    ]
+    boxes, scores, offsets = (np.concatenate(part) for part in zip(*found, strict=True))
+    keep = _suppress(boxes, scores, 0.7)
+    return _square(_move(boxes[keep], offsets[keep], plus=0))
+
+
+def _candidates(heads: Heads, scale: float) -> tuple[Floats, Floats, Floats]:
+    """Boxes [N,4], scores [N] and offsets [N,4] of one level, best first."""
+    probability = heads["probability"]
+    rows, columns = np.nonzero(probability >= _PROPOSAL)
+    cells = np.stack([columns, rows], axis=1).astype(np.float32) * _STRIDE
+    # In float32: 5 / 0.2 must come out as 25 and not as 24.999..., the floor is next.
+    first = np.floor((cells + 1) / np.float32(scale))
+    last = np.floor((cells + _CELL) / np.float32(scale))
+    boxes = np.concatenate([first, last], axis=1)
+    scores = probability[rows, columns]
+    keep = _suppress(boxes, scores, 0.5)
+    return boxes[keep], scores[keep], heads["regression"][rows, columns][keep]
+
+
+def _refine(boxes: Floats, networks: Networks) -> Floats:
+    """R-Net on every candidate: fewer, better square boxes [N,4]."""
+    boxes, heads = _passing(REFINER, boxes, networks)
+    keep = _suppress(boxes, heads["probability"][:, 0], 0.7)
+    return _square(_move(boxes[keep], heads["regression"][keep], plus=1))
+
+
+def _finish(boxes: Floats, networks: Networks) -> tuple[Floats, Floats, Floats]:
+    """O-Net: final boxes [N,4], probabilities [N] and landmarks [N,5,2]."""
+    boxes, heads = _passing(FINISHER, boxes, networks)
+    scores, points = heads["probability"][:, 0], heads["landmarks"].reshape(-1, 2, 5)
+    size = boxes[:, 2:] - boxes[:, :2] + 1
+    landmarks = points.transpose(0, 2, 1) * size[:, None] + boxes[:, None, :2]
+    boxes = _move(boxes, heads["regression"], plus=1)
+    keep = _suppress_contained(boxes, scores, 0.7)
+    return boxes[keep], scores[keep], landmarks[keep] - 1
+
+
+def _passing(judge: Judge, boxes: Floats, networks: Networks) -> tuple[Floats, Heads]:
+    """Return the boxes that a judge lets pass, and what it says of them.
+
+    A box that does not touch the picture is dropped.
+    """
+    pixels = np.trunc(boxes).astype(np.intp)
+    pixels[:, :2] = np.maximum(pixels[:, :2], 1) - 1  # 1-based, both ends inside, in the original
+    pixels[:, 2:] = np.minimum(pixels[:, 2:], [networks.width, networks.height])
+    inside = (pixels[:, 2:] > pixels[:, :2]).all(axis=1)
+    boxes, pixels = boxes[inside], pixels[inside]
+    if not len(boxes):
+        return boxes, {name: np.empty((0, n), np.float32) for name, n in judge.heads.items()}
+    heads = networks.judge(judge, pixels)
+    keep = heads["probability"][:, 0] > judge.threshold
+    return boxes[keep], {name: head[keep] for name, head in heads.items()}
 
 
 def _pyramid(height: int, width: int, min_face: int) -> Iterator[tuple[int, int, float]]:
@@ -134,41 +241,6 @@ def _pyramid(height: int, width: int, min_face: int) -> Iterator[tuple[int, int,
         yield int(height * scale + 1), int(width * scale + 1), scale
         scale *= _SCALE_STEP
         shorter *= _SCALE_STEP
-
-
-_R_HEADS = ("probability", "regression")
-_O_HEADS = ("probability", "regression", "landmarks")
-
-
-def _run_crops(
-    engine: Engine,
-    boxes: Floats,
-    sampler: AreaSampler,
-    side: int,
-    threshold: np.float32,
-    heads: tuple[str, ...],
-) -> tuple[Floats, tuple[Floats, ...]]:
-    """Run ``engine`` on the picture inside ``boxes``; return the boxes that pass, and its heads.
-
-    A box that does not touch the picture is dropped.
-    """
-    pixels = np.trunc(boxes).astype(np.intp)
-    pixels[:, :2] = np.maximum(pixels[:, :2], 1) - 1  # 1-based, both ends inside, in the original
-    pixels[:, 2:] = np.minimum(pixels[:, 2:], [sampler.width, sampler.height])
-    inside = (pixels[:, 2:] > pixels[:, :2]).all(axis=1)
-    boxes, pixels = boxes[inside], pixels[inside]
-    if not len(boxes):
-        return boxes, tuple(np.empty((0, _HEAD_SIZES[name]), np.float32) for name in heads)
-    results = [
-        engine.run({"image": sampler.crops(pixels[i : i + _BATCH], side)})
-        for i in range(0, len(boxes), _BATCH)
-    ]
-    outputs = tuple(np.concatenate([result[name] for result in results]) for name in heads)
-    keep = outputs[0][:, 0] > threshold
-    return boxes[keep], tuple(output[keep] for output in outputs)
-
-
-_HEAD_SIZES = {"probability": 1, "regression": 4, "landmarks": 10}
 
 
 def _move(boxes: Floats, offsets: Floats, *, plus: int) -> Floats:

@@ -88,7 +88,7 @@ class InrHarmonizer(Closing):
         def open_graph(graph: str, threads: int) -> Engine:
             return open_engine(folder, graph, threads=threads)
 
-        return cls.of_graphs(open_graph, _read_nodes(folder), threads)
+        return cls.of_graphs(open_graph, read_nodes(folder), threads)
 
     @classmethod
     def of_graphs(
@@ -217,7 +217,7 @@ class InrHarmonizer(Closing):
             place = prediction[top : top + size, left : left + size].transpose(2, 0, 1)
             self._decode(part, patch, mlps, colours, place)
         if not np.isfinite(prediction[y : y + height, x : x + width].sum()):
-            raise EngineError(f"{MODEL}: its colours are no numbers; export it in fp32")
+            raise no_numbers()
         return prediction
 
     def _plan(
@@ -290,7 +290,12 @@ class InrHarmonizer(Closing):
         deque(self._pool.map(compute, tiles), maxlen=0)
 
 
-def _read_nodes(folder: EngineFolder) -> dict[str, int]:
+def read_nodes(folder: EngineFolder) -> dict[str, int]:
+    """Return how many nodes a cell has, by level, as the engine's export found it.
+
+    Raises:
+        EngineError: the manifest does not say.
+    """
     nodes = folder.manifest.preprocessing.get("nodes")
     names = [level.name for level in LEVELS]
     if not isinstance(nodes, dict) or not all(isinstance(nodes.get(name), int) for name in names):
@@ -301,10 +306,20 @@ def _read_nodes(folder: EngineFolder) -> dict[str, int]:
     return nodes
 
 
+def check_size(height: int, width: int) -> None:
+    """Raise ``ImageError`` where a composite is too small to be cut up."""
+    if min(height, width) < LEAST_SIDE:
+        raise ImageError(
+            f"composite: {width}x{height}, the harmonizer needs {LEAST_SIDE} pixels on a side; "
+            "choose a larger output"
+        )
+
+
+def no_numbers() -> EngineError:
+    """Return the error for colours that are no numbers."""
+    return EngineError(f"{MODEL}: its colours are no numbers; export it in fp32")
+
+
 def _check(composite: Image, mask: Matte) -> None:
     check_mask(composite, mask)
-    if min(mask.shape) < LEAST_SIDE:
-        raise ImageError(
-            f"composite: {mask.shape[1]}x{mask.shape[0]}, the harmonizer needs {LEAST_SIDE} "
-            "pixels on a side; choose a larger output"
-        )
+    check_size(*mask.shape)

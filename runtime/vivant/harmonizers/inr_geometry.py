@@ -212,8 +212,7 @@ class Tile:
     @cached_property
     def window(self) -> slice:
         """The positions on x that begin and end with a row of memory; see ``below``."""
-        unit = self.x.size // math.gcd(self.x.size, CHANNELS)
-        return slice(self.columns.start // unit * unit, -(-self.columns.stop // unit) * unit)
+        return whole_rows(self.x.size, self.columns)
 
     def tables(self) -> dict[str, NDArray[Any]]:
         """Return the inputs of a level's graph that say where the tile is.
@@ -247,23 +246,41 @@ class Tile:
 
     @cached_property
     def below(self) -> dict[str, _Ints]:
-        """The inputs of a level's graph that say which rows of the level below it takes.
+        """The inputs of a level's graph that say which rows of the level below it takes."""
+        return lines_below(self.x.size, self.rows, self.window)
 
-        The level below is [32,S/2,S/2], its rows counted through all channels. Enlarged twofold,
-        with pixel centres at half, row q lies at a quarter between two of them: ``near`` counts
-        3/4, ``far`` 1/4, and beyond a channel's border the border is repeated. Both are int32
-        [rows,m]: what the window's positions of one row of the tile are given are m rows.
-        """
-        side = self.x.size
-        start, stop = (CHANNELS * edge // side for edge in (self.window.start, self.window.stop))
-        channel, q = np.divmod(CHANNELS * self.rows[:, np.newaxis] + np.arange(start, stop), side)
-        half = side // 2
-        near = q // 2
-        far = np.minimum(np.maximum(near + (2 * (q % 2) - 1), 0), half - 1)
-        return {
-            "near": (channel * half + near).astype(np.int32),
-            "far": (channel * half + far).astype(np.int32),
-        }
+
+def lines_below(size: int, rows: NDArray[np.int64], window: slice) -> dict[str, _Ints]:
+    """Return which rows of the level below a level of [S,S] positions takes.
+
+    The level below is [32,S/2,S/2], its rows counted through all channels. Enlarged twofold, with
+    pixel centres at half, row q lies at a quarter between two of them: ``near`` counts 3/4,
+    ``far`` 1/4, and beyond a channel's border the border is repeated.
+
+    Args:
+        size: S.
+        rows: of the level.
+        window: its columns, which begin and end with a row of memory.
+
+    Returns:
+        ``near`` and ``far``, int32 [rows,m]: what the window's positions of one of the rows are
+        given are m rows.
+    """
+    start, stop = (CHANNELS * edge // size for edge in (window.start, window.stop))
+    channel, q = np.divmod(CHANNELS * rows[:, np.newaxis] + np.arange(start, stop), size)
+    half = size // 2
+    near = q // 2
+    far = np.minimum(np.maximum(near + (2 * (q % 2) - 1), 0), half - 1)
+    return {
+        "near": (channel * half + near).astype(np.int32),
+        "far": (channel * half + far).astype(np.int32),
+    }
+
+
+def whole_rows(size: int, columns: slice) -> slice:
+    """Return the columns around ``columns``, of S, that begin and end with a row of memory."""
+    unit = size // math.gcd(size, CHANNELS)
+    return slice(columns.start // unit * unit, -(-columns.stop // unit) * unit)
 
 
 def patch_tiles(

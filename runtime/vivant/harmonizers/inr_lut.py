@@ -72,9 +72,14 @@ class LutHarmonizer(Closing):
         if not any(strengths) or not mask.any():
             return tuple(composite.copy() for _ in strengths)
         table = encode(self._encoder, composite, mask)["lut3d"]
-        if not np.isfinite(table).all():
-            raise EngineError(f"{MODEL}: its table holds no numbers; export it in fp32")
+        check_table(table)
         return blend(composite, mask, strengths, look_up(composite, table), self._pool)
+
+
+def check_table(values: NDArray[np.float32]) -> None:
+    """Raise ``EngineError`` where a table, or what stands for it, is not all numbers."""
+    if not np.isfinite(values).all():
+        raise EngineError(f"{MODEL}: its table holds no numbers; export it in fp32")
 
 
 def look_up(picture: Image, table: NDArray[np.float32]) -> Colours:

@@ -24,14 +24,16 @@ Place: TypeAlias = tuple[slice, slice]
 Colours: TypeAlias = Callable[[Place], NDArray[np.float32]]
 """Returns new colours at a place, float32 [h,w,3] RGB, 0..255; they may be written over."""
 
-_SIDE = 256  # of the encoder's input
+SIDE = 256
+"""Of the encoder's input, pixels."""
+
 _AREA = 1 << 16  # pixels of a strip, so that its floats stay in a core's cache
 
 
 def encode(encoder: Engine, composite: Image, mask: Matte) -> Arrays:
     """Return what the encoder says about a picture, which it sees at 256x256."""
-    small = resample(composite, _SIDE, _SIDE, BILINEAR)
-    weight = resample(np.asarray(mask / np.float32(255)), _SIDE, _SIDE, BILINEAR)
+    small = resample(composite, SIDE, SIDE, BILINEAR)
+    weight = resample(np.asarray(mask / np.float32(255)), SIDE, SIDE, BILINEAR)
     return encoder.run({"image": small[np.newaxis], "mask": weight[np.newaxis]})
 
 

@@ -22,8 +22,10 @@ from vivant.store import EngineFolder, EngineStore
 Alpha = NDArray[np.float32]
 
 _LEAST_ALPHA = 0.5  # that the surest pixel must have
-_LEAST_CONTRAST = 0.1  # between the surest pixel of the person and of the background
 _LEAST_COVERAGE = 0.5  # share of a face's box that must be person
+
+LEAST_CONTRAST = 0.1
+"""Between the surest pixel of the person and the surest of the background, in the alpha."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class RmbgMatter(Closing):
             BackendError: the inference library is not installed.
         """
         folder = store.engine(model, size=size)
-        pipe = _read_pipe(folder)
+        pipe = read_pipe(folder)
         return cls(open_engine(folder, threads=threads), pipe)
 
     def close(self) -> None:
@@ -96,12 +98,17 @@ class RmbgMatter(Closing):
         side = self._pipe.size
         small = resample(photo, side, side, self._pipe.resize)
         alpha: Alpha = self._engine.run({"image": small[np.newaxis]})["alpha"][0]
-        _check(alpha)
-        confidence = _sureness(alpha) * _coverage(alpha, faces, photo.shape)
+        check(float(alpha.min()), float(alpha.max()))
+        confidence = _sureness(alpha) * coverage(covered(alpha, faces, photo.shape))
         return Matting(_to_matte(alpha, photo.shape, self._pipe), confidence)
 
 
-def _read_pipe(folder: EngineFolder) -> Pipe:
+def read_pipe(folder: EngineFolder) -> Pipe:
+    """Return what the manifest of an engine says.
+
+    Raises:
+        EngineError: it lacks a word, or has one that this version does not know.
+    """
     known = folder.manifest.preprocessing
     again = f"run 'vivant export {folder.manifest.model}' again"
     missing = [field.name for field in fields(Pipe) if field.name not in known]
@@ -114,16 +121,24 @@ def _read_pipe(folder: EngineFolder) -> Pipe:
     return pipe
 
 
-def _check(alpha: Alpha) -> None:
-    """Refuse what a stretch to 0..1 would turn into a picture of noise."""
-    low, high = float(alpha.min()), float(alpha.max())
+def check(low: float, high: float) -> None:
+    """Refuse what a stretch to 0..1 would turn into a picture of noise.
+
+    Args:
+        low: the least alpha; not a number where any is none.
+        high: the largest.
+
+    Raises:
+        SubjectError: nothing stands out, or everything does.
+        EngineError: they are no numbers.
+    """
     if not math.isfinite(low + high):
         raise EngineError("the matte is not a number; run 'vivant doctor', or export in fp32")
     if high < _LEAST_ALPHA:
         raise SubjectError(
             "nobody stands out from the background; step closer to the camera, with more light"
         )
-    if high - low < _LEAST_CONTRAST:
+    if high - low < LEAST_CONTRAST:
         raise SubjectError(
             "person and background could not be told apart; step back from the camera"
         )
@@ -137,24 +152,48 @@ def _sureness(alpha: Alpha) -> float:
     return float(np.vdot(decided, alpha) / alpha.sum())
 
 
-def _coverage(alpha: Alpha, faces: Sequence[Face], shape: tuple[int, ...]) -> float:
-    """Return the mean alpha in the boxes of the faces, 0..1; 1 without faces."""
-    if not faces:
-        return 1.0
-    rows, columns = alpha.shape[0] / shape[0], alpha.shape[1] / shape[1]
-    shares = []
+def covered(
+    plane: Alpha | Matte,
+    faces: Sequence[Face],
+    shape: tuple[int, ...],
+    *,
+    low: float = 0.0,
+    step: float = 1.0,
+) -> tuple[float, ...]:
+    """Return the mean alpha in the box of each face; 0 for one outside the photo.
+
+    Args:
+        plane: [h,w], of any size.
+        faces: in a photo of ``shape``.
+        shape: of that photo, height first.
+        low: the alpha that 0 in ``plane`` stands for.
+        step: what 1 more stands for.
+    """
+    rows, columns = plane.shape[0] / shape[0], plane.shape[1] / shape[1]
+    means = []
     for face in faces:
         left, top, right, bottom = face.box
-        inside = alpha[
+        inside = plane[
             max(0, math.floor(top * rows)) : max(0, math.ceil(bottom * rows)),
             max(0, math.floor(left * columns)) : max(0, math.ceil(right * columns)),
         ]
-        shares.append(float(inside.mean()) if inside.size else 0.0)
-    if max(shares) < _LEAST_COVERAGE:
+        means.append(low + step * float(inside.mean()) if inside.size else 0.0)
+    return tuple(means)
+
+
+def coverage(alphas: Sequence[float]) -> float:
+    """Return the mean of the ``alphas`` that the faces' boxes have, 0..1; 1 without faces.
+
+    Raises:
+        SubjectError: no face is covered.
+    """
+    if not alphas:
+        return 1.0
+    if max(alphas) < _LEAST_COVERAGE:
         raise SubjectError(
             "what stands out in the photo is not the face in it; step before a calm background"
         )
-    return sum(shares) / len(shares)
+    return sum(alphas) / len(alphas)
 
 
 def _to_matte(alpha: Alpha, shape: tuple[int, ...], pipe: Pipe) -> Matte:
@@ -165,6 +204,6 @@ def _to_matte(alpha: Alpha, shape: tuple[int, ...], pipe: Pipe) -> Matte:
     full = resample(alpha, height, width, pipe.resize_back)
     low, high = full.min(), full.max()
     full = full - low  # a new array: Pillow's may not be written to
-    full /= max(high - low, np.float32(_LEAST_CONTRAST))
+    full /= max(high - low, np.float32(LEAST_CONTRAST))
     full *= 255
     return np.asarray(full, np.uint8)

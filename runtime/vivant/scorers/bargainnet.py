@@ -19,9 +19,11 @@ from vivant.resampling import Pixels, resample
 from vivant.roles import Image, Matte, check_mask
 from vivant.store import EngineStore
 
-_SIDE = 256  # of what the network was trained on, whatever the picture's aspect
+SIDE = 256
+"""Of what the network was trained on, whatever the picture's aspect."""
+
 _RESIZE = "bilinear-antialiased"
-_LEAST_PIXELS = 16  # of _SIDE squared: a region of fewer has no code to speak of
+_LEAST_PIXELS = 16  # of SIDE squared: a region of fewer has no code to speak of
 
 
 class BargainNetScorer(Closing):
@@ -78,7 +80,7 @@ class BargainNetScorer(Closing):
 
 
 def _resized(picture: Pixels) -> Pixels:
-    return resample(picture, _SIDE, _SIDE, _RESIZE)
+    return resample(picture, SIDE, SIDE, _RESIZE)
 
 
 def _regions(mask: Matte) -> tuple[Matte, Matte]:
@@ -87,8 +89,13 @@ def _regions(mask: Matte) -> tuple[Matte, Matte]:
     Each is resized on its own, as its authors do.
     """
     foreground, background = (_resized(part) for part in (mask, 255 - mask))
+    check_regions(foreground, background)
+    return foreground, background
+
+
+def check_regions(foreground: Matte, background: Matte) -> None:
+    """Raise ``ImageError`` where one of two masks at the network's size marks next to nothing."""
     if np.count_nonzero(foreground >= 128) < _LEAST_PIXELS:
         raise ImageError("mask: marks no foreground; check the matte or enlarge the slot")
     if np.count_nonzero(background >= 128) < _LEAST_PIXELS:
         raise ImageError("mask: leaves no background to compare with; shrink the slot")
-    return foreground, background

@@ -1,0 +1,1 @@
+"""The way from photo to picture on a device: nothing but the matte and the faces comes back."""
