@@ -1,4 +1,4 @@
-"""What the original networks compute, on seeded weights: arrays and samples of their stages."""
+"""What the original networks compute, on seeded weights; and engines with such weights."""
 
 from __future__ import annotations
 
@@ -72,21 +72,82 @@ def build_plans(tmp_path: Path) -> Callable[..., dict[str, int]]:
 
     def build(model: str, spec: Any, files: Mapping[str, bytes]) -> dict[str, int]:
         """Return the size in bytes of each graph's plan; ``spec`` is an ``EngineSpec``."""
-        graphs = {
-            graph.name: Graph(
-                file=f"{graph.name}.onnx",
-                sha256=hashlib.sha256(files[graph.name]).hexdigest(),
-                opset=graph.opset,
-                inputs=graph.inputs,
-                outputs=graph.outputs,
-            )
-            for graph in spec.graphs
-        }
-        weights = Weights("untrained", "a test", "none", seed=1)
-        manifest = Manifest(model, "fp32", spec.role, "fp32", graphs, weights, spec.preprocessing)
-        named = {f"{name}.onnx": data for name, data in files.items()}
-        folder = EngineStore(tmp_path).write(manifest, named)
+        folder = EngineStore(tmp_path).write(*engine_of(model, spec, files))
+        graphs = folder.manifest.graphs
         paths = {name: build_plan(target, folder, name, Settings()) for name in graphs}
         return {name: path.stat().st_size for name, path in paths.items()}
 
     return build
+
+
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Inr:
+    """INR-Harmonization on seeded weights: what it becomes, its graphs in FP32 and in FP16."""
+
+    spec: Any
+    files: Files
+    halves: Files
+
+
+@pytest.fixture(scope="session")
+def inr() -> Inr:
+    """Export it, once for all tests: that takes a minute."""
+    from vivant_export.catalogue import find_model
+    from vivant_export.onnx_export import finished, to_onnx
+    from vivant_export.precision import to_fp16
+
+    spec = _seeded_spec(find_model("inr-harmonization"))
+    models = {graph.name: to_onnx(graph) for graph in spec.graphs}
+    # FP16 is made before the full ones are finished, which drops what it needs to know.
+    halves = {
+        graph.name: finished(to_fp16(models[graph.name], graph.keep_fp32)) for graph in spec.graphs
+    }
+    return Inr(spec, {name: finished(model) for name, model in models.items()}, halves)
+
+
+@pytest.fixture(scope="session")
+def inr_engine(inr: Inr) -> tuple[Manifest, Files]:
+    """Return what ``EngineStore.write`` takes."""
+    return engine_of("inr-harmonization", inr.spec, inr.files)
+
+
+@pytest.fixture(scope="session")
+def bargainnet_engine() -> tuple[Manifest, Files]:
+    """Return what ``EngineStore.write`` takes."""
+    from vivant_export.catalogue import find_model
+    from vivant_export.onnx_export import finished, to_onnx
+
+    spec = _seeded_spec(find_model("bargainnet"))
+    files = {graph.name: finished(to_onnx(graph)) for graph in spec.graphs}
+    return engine_of("bargainnet", spec, files)
+
+
+def engine_of(model: str, spec: Any, files: Mapping[str, bytes]) -> tuple[Manifest, Files]:
+    """Return the manifest of an untrained engine and its files; ``spec`` is an ``EngineSpec``."""
+    graphs = {
+        graph.name: Graph(
+            file=f"{graph.name}.onnx",
+            sha256=hashlib.sha256(files[graph.name]).hexdigest(),
+            opset=graph.opset,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+        )
+        for graph in spec.graphs
+    }
+    weights = Weights("untrained", "a test", "none", seed=1)
+    manifest = Manifest(model, "fp32", spec.role, "fp32", graphs, weights, spec.preprocessing)
+    return manifest, {f"{name}.onnx": data for name, data in files.items()}
+
+
+def _seeded_spec(model: Any) -> Any:
+    from vivant_export.architectures import build_network, engine_spec
+    from vivant_export.checkpoints import load_strictly
+    from vivant_export.seeded import seeded_state
+
+    network = build_network(model)
+    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    load_strictly(network, seeded_state(shapes, 1), source="seed 1")
+    return engine_spec(model, network, size=model.size, target="cpu")

@@ -102,7 +102,7 @@ def test_a_device_composes_what_the_processor_does(studio, photo, expected):
         (figure,), (same) = got.figures, wanted.figures[0]
         assert (figure.shot.type, figure.shot.people) == (same.shot.type, same.shot.people)
         assert figure.placement.slot == same.placement.slot
-        assert np.subtract(figure.placement.target, same.placement.target) == pytest.approx(0, abs=1)
+        assert figure.placement.target == pytest.approx(same.placement.target, abs=1)
         assert [c.score for c in figure.candidates] == pytest.approx(
             [c.score for c in same.candidates], abs=2e-3
         )
@@ -169,5 +169,5 @@ def test_memory_that_is_forgotten_is_seen(store, photo, monkeypatch):
     monkeypatch.setattr(gpu_studio.Workspace, "close", lambda _: None)
     studio = DeviceStudio.open("deep", store=store, device="host")
     studio.prepare(photo)
-    with pytest.raises(DeviceError, match="not freed|left|leak"):
+    with pytest.raises(DeviceError, match="free"):
         studio.close()

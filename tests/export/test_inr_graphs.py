@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -39,12 +40,7 @@ from vivant.manifest import Graph, Manifest, Weights  # noqa: E402
 from vivant.resampling import resample  # noqa: E402
 from vivant_export import verify  # noqa: E402
 from vivant_export.catalogue import find_model  # noqa: E402
-from vivant_export.graphs.harmonizer import harmonizer_engine  # noqa: E402
-from vivant_export.networks.hinet import HiNet  # noqa: E402
 from vivant_export.networks.hinet_procedures import FOREGROUND  # noqa: E402
-from vivant_export.onnx_export import finished, to_onnx  # noqa: E402
-from vivant_export.precision import to_fp16  # noqa: E402
-from vivant_export.seeded import seeded_state  # noqa: E402
 from vivant_export.tensorrt_profiles import MOST_SIDE, profile_of  # noqa: E402
 
 GOLDEN = [
@@ -57,30 +53,18 @@ GOLDEN = [
 
 
 @pytest.fixture(scope="module")
-def spec():
-    network = HiNet().eval().requires_grad_(False)
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    state = seeded_state(shapes, 1)
-    network.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})
-    return harmonizer_engine(network)
+def spec(inr):
+    return inr.spec
 
 
 @pytest.fixture(scope="module")
-def models(spec):
-    return {graph.name: to_onnx(graph) for graph in spec.graphs}
+def halves(inr):
+    return inr.halves
 
 
 @pytest.fixture(scope="module")
-def halves(spec, models):
-    """In FP16; made before the full ones are finished, which drops what this needs to know."""
-    return {
-        graph.name: finished(to_fp16(models[graph.name], graph.keep_fp32)) for graph in spec.graphs
-    }
-
-
-@pytest.fixture(scope="module")
-def files(models, halves):
-    return {name: finished(model) for name, model in models.items()}
+def files(inr):
+    return inr.files
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +150,8 @@ def test_the_engine_passes_the_gate_against_the_procedures(spec, files):
         assert value <= tolerances[quantity]
 
 
-def test_operators_that_every_library_has(models):
-    for model in models.values():
+def test_operators_that_every_library_has(files):
+    for model in map(onnx.load_from_string, files.values()):
         operators = Counter(node.op_type for node in model.graph.node)
         unwanted = {"GridSample", "GatherND", "GatherElements", "ScatterND", "Loop", "If", "Pow"}
         assert not unwanted & set(operators)

@@ -44,7 +44,7 @@ class DeviceMatter(Closing):
         self._shape: Shape = ()
         self._down: Sequence[_Call] = ()  # for photos of that height and width
         self._back: Sequence[_Call] = ()
-        self._fixed: tuple[Buffer, ...] = ()
+        self._fixed: Sequence[Buffer] = ()
 
     @classmethod
     def open(
@@ -88,7 +88,8 @@ class DeviceMatter(Closing):
         alpha = held.buffer("matte.alpha", (1, side, side), np.float32)
         matte = held.buffer("matte.matte", photo.shape[:2])
         if self._pipe.resize == BILINEAR:  # to the bytes that the host's engine is given
-            kernels.resample_fixed(device, photo, small[0], *self._fixed, stream)
+            rows, columns = self._fixed
+            kernels.resample_fixed(device, photo, small[0], rows, columns, stream)
         else:
             self._resize(photo, small[0], self._down, stream)
         self._engine.bind({"image": small, "alpha": alpha})
