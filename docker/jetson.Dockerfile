@@ -21,7 +21,7 @@ COPY runtime runtime
 COPY export export
 ARG EXTRAS=cpu,cuda,heic
 # Of the major version of the board's CUDA: 12 for JetPack 6; ">=13,<14" for JetPack 7.
-ARG CUDA_BINDINGS="cuda-bindings>=12.6,<13"
+ARG CUDA_BINDINGS="cuda-bindings>=12.8,<13"
 # TensorRT's Python module is the system's, so the environment sees the system's packages. That it is
 # there is looked up, not tried: its libraries come with the board's driver, when a container runs.
 RUN grep -v '^cuda-' constraints.txt > /tmp/constraints.txt \

@@ -124,7 +124,8 @@ def read_plan(
     found = _inspect(folder, graph, library, version, capability)
     if isinstance(found, str):
         path = _path(folder, graph, library)
-        raise EngineError(f"{path}: {found}; run 'vivant build {folder.manifest.model}'")
+        made = f"{folder.manifest.model} --variant {folder.manifest.variant}"
+        raise EngineError(f"{path}: {found}; run 'vivant build {made}'")
     return found
 
 

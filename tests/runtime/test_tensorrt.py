@@ -507,7 +507,9 @@ class TestEngines:
             device, "open_device", lambda name: opened.append(HostDevice()) or opened[0]
         )
         (planned.path / library / "rnet.plan").write_bytes(b"altered")
-        with pytest.raises(EngineError, match=r"rnet\.plan: .*altered.*run 'vivant build mtcnn'"):
+        with pytest.raises(
+            EngineError, match=r"rnet\.plan: .*altered.*run 'vivant build mtcnn --variant"
+        ):
             open_engine(planned, "rnet")
         with pytest.raises(DeviceError):
             opened[0].stream()

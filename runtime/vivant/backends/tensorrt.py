@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from vivant.backends import Closing
@@ -43,6 +44,12 @@ def load(library: str) -> Any:
             "on a Jetson use JetPack's"
         ) from error
     return trt
+
+
+@cache
+def _logger(trt: Any) -> Any:
+    """Return the one logger of a library: it keeps the first that it is given, for all engines."""
+    return trt.Logger(trt.Logger.INTERNAL_ERROR)
 
 
 @dataclass(eq=False)
@@ -101,7 +108,7 @@ class TensorRtEngine(Closing):
         self._trt = trt = load(library)
         self._strategy = trt.ExecutionContextAllocationStrategy.USER_MANAGED
         self._errors = _recorder(trt)
-        self._runtime = trt.Runtime(trt.Logger(trt.Logger.INTERNAL_ERROR))
+        self._runtime = trt.Runtime(_logger(trt))
         self._runtime.error_recorder = self._errors  # its engine and their contexts inherit it
         self._runtime.engine_host_code_allowed = False
         found = self._runtime.deserialize_cuda_engine(plan)
