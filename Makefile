@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint types check bench soak clean
+.PHONY: help demo test test-gpu lint types check bench bench-gpu soak clean
 
 PYTHON ?= python3
 EXTRAS ?= dev,export,openvino,rtx
@@ -14,7 +14,7 @@ MEASURED = classic deep $(if $(wildcard engines/untrained/rmbg-2.0),best)
 JUDGED = reinhard $(if $(wildcard engines/inr-harmonization),inr-harmonization)
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
 
 # A stamp per set of extras: installed again only when what they depend on changes.
 .venv/.runtime: pyproject.toml constraints.txt
@@ -65,6 +65,13 @@ bench: .venv/.bench engines/mtcnn/fp32/manifest.json  ## measure against the ori
 	$(BENCH)/quality.py --synthetic --harmonizers $(JUDGED) --json $(FIGURES)/quality.json \
 		--plot $(FIGURES)/quality.png
 	$(BENCH)/tables.py
+
+bench-gpu: .venv/.bench engines/mtcnn/fp32/manifest.json  ## measure on an NVIDIA GPU, with the engines and plans that are here
+	$(BENCH)/peers.py --device cuda --rounds 200 --store engines --json $(FIGURES)/peers-gpu.json
+	$(BENCH)/latency.py --device cuda --profile deep --rounds 200 --store engines \
+		--json $(FIGURES)/latency-deep-cuda.json
+	$(BENCH)/latency.py --device cuda --profile deep --soak 500 --store engines \
+		--json $(FIGURES)/soak-deep-cuda.json
 
 soak: .venv/.bench  ## compose 500 pictures in a row and watch the memory
 	for profile in $(MEASURED); do \

@@ -180,7 +180,7 @@ def _row(
         **facts,
         **against,
         ours_ms=round(statistics.median(counted), 3),
-        p95_ms=percentile(counted, 0.95),
+        p95_ms=percentile(counted, 0.95, digits=3),
         wall_ms=round(statistics.median(_counted(timing, ran.wall_ms)), 3),
         parity=difference.value,
         parity_meaning=difference.meaning,

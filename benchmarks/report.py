@@ -88,9 +88,9 @@ def common_parser(description: str | None) -> argparse.ArgumentParser:
     return options
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of ``values`` that ``share`` (0..1) of them do not exceed."""
-    return round(sorted(values)[math.ceil(share * len(values)) - 1], 2)
+def percentile(values: Sequence[float], share: float, digits: int = 2) -> float:
+    """Return the smallest of ``values`` that ``share`` (0..1) of them do not exceed, rounded."""
+    return round(sorted(values)[math.ceil(share * len(values)) - 1], digits)
 
 
 def median(values: Sequence[float]) -> float:

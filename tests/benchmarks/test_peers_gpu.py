@@ -228,7 +228,7 @@ class TestRows:
         assert ran["ratio"] == 1
         assert ran["rounds"] == 3
         assert ran["ours_ms"] <= ran["p95_ms"]
-        assert ran["ours_ms"] <= ran["wall_ms"] * 1.01
+        assert ran["ours_ms"] <= ran["wall_ms"]
         assert ran["parity"] < 1e-5
         assert ran["device_mb"] is None
         assert ran["state"]["processor"] == "a processor"

@@ -41,7 +41,7 @@ DEVICES = ("cuda", "pycuda", "host")
 
 _JETSON = {
     "cuda": "cuda-bindings of the board's CUDA is not here; on JetPack 6 run "
-    "pip install 'cuda-bindings>=12.6,<13', on JetPack 7 pip install 'vivant[cuda]'",
+    "pip install 'cuda-bindings>=12.8,<13', on JetPack 7 pip install 'vivant[cuda]'",
     "pycuda": "pycuda is not here; it is built against JetPack's CUDA headers, see docs/jetson.md",
     "onnxruntime-cuda": "the package index has no onnxruntime-gpu for Jetson; install the wheel "
     "for your JetPack, see docs/jetson.md",
