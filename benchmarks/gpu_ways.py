@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engines import network_of
 from vivant.backends import open_device_engine
-from vivant.backends.device import open_device
+from vivant.backends.devices import open_device
 from vivant.errors import BackendError, VivantError
 from vivant.manifest import Graph
 from vivant.store import EngineStore

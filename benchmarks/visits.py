@@ -24,8 +24,8 @@ from vivant.studio import Studio
 
 if TYPE_CHECKING:
     from vivant.backends.device import Buffer, Stream
+    from vivant.backends.workspace import Workspace
     from vivant.gpu.matte import DeviceMatter
-    from vivant.gpu.workspace import Workspace
 
 DEVICES = ("cpu", "cuda", "pycuda", "host")
 """Where a visit is composed: by the processor's studio, or by the device studio on one of these."""
@@ -134,13 +134,13 @@ class DeviceVisit:
     """Composed by ``vivant.gpu.studio``, with the models that its ``open`` would open."""
 
     def __init__(self, setting: Setting) -> None:
-        from vivant.backends.device import open_device
+        from vivant.backends.devices import open_device
+        from vivant.backends.workspace import Workspace
         from vivant.gpu.faces import DeviceDetector
         from vivant.gpu.inr import DeviceInr
         from vivant.gpu.matte import DeviceMatter
         from vivant.gpu.scorer import DeviceScorer
         from vivant.gpu.studio import DeviceStudio
-        from vivant.gpu.workspace import Workspace
 
         store = setting.store
         profile = find_profile(setting.profile, store)

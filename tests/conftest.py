@@ -11,8 +11,9 @@ import pytest
 # torch's threads wait for each other without taking the cores from other tests' processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from vivant.backends.device import Device, lacking_device, open_device
+from vivant.backends.device import Device
 from vivant.backends.device_host import HostDevice
+from vivant.backends.devices import lacking_device, open_device
 from vivant.images import load_image
 from vivant.roles import Face, Image
 from vivant.store import EngineStore

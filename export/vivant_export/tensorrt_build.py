@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vivant import plans
-from vivant.backends.device import lacking_device, open_device
+from vivant.backends.devices import lacking_device, open_device
 from vivant.backends.tensorrt import load
 from vivant.errors import BackendError, EngineError, OutputError
 from vivant.files import write_atomic

@@ -15,8 +15,8 @@ import numpy as np
 
 from vivant import models
 from vivant.artwork import Artwork, load_artwork
-from vivant.backends import Closing
 from vivant.casting import Part, cast
+from vivant.closing import Closing
 from vivant.errors import ImageError, SubjectError
 from vivant.foreground import estimate_foreground
 from vivant.images import load_image

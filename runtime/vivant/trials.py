@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivant import models
-from vivant.backends import BACKENDS, Closing, lacking
+from vivant.backends import BACKENDS, lacking
+from vivant.closing import Closing
 from vivant.errors import ModelError, VivantError
 from vivant.roles import Image
 from vivant.store import DEFAULT_BACKEND, EngineStore

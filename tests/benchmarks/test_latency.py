@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from vivant.backends.device_host import HostDevice
+from vivant.backends.workspace import Workspace
 from vivant.errors import SubjectError
-from vivant.gpu.workspace import Workspace
 from vivant.machine import MachineState
 from vivant.roles import Matting
 

@@ -21,11 +21,11 @@ from vivant.backends.onnxruntime import (  # noqa: E402
     import_onnxruntime,
 )
 from vivant.backends.onnxruntime_device import OnnxRuntimeDeviceEngine  # noqa: E402
+from vivant.backends.workspace import Workspace  # noqa: E402
 from vivant.gpu import inr_tiles  # noqa: E402
 from vivant.gpu.encoder import DeviceEncoder  # noqa: E402
 from vivant.gpu.inr import DeviceInr  # noqa: E402
 from vivant.gpu.roles import Region  # noqa: E402
-from vivant.gpu.workspace import Workspace  # noqa: E402
 from vivant.harmonizers.inr import GRAPHS, InrHarmonizer  # noqa: E402
 from vivant.harmonizers.inr_axes import LEVELS, QUARTER  # noqa: E402
 from vivant.harmonizers.inr_geometry import (  # noqa: E402

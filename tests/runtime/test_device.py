@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vivant.backends.device import Buffer, Kernel, lacking_device, open_device
+from vivant.backends.device import Buffer, Kernel
+from vivant.backends.devices import lacking_device, open_device
 from vivant.errors import DeviceError
 
 SOURCE = """

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vivant.backends.device import Kernel, lacking_device, open_device
+from vivant.backends.device import Kernel
+from vivant.backends.devices import lacking_device, open_device
 from vivant.errors import DeviceError
 
 NOTHING = Kernel("nothing", "source", lambda *_: None, ())

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from vivant.artwork import load_artwork
+from vivant.backends.workspace import Workspace
 from vivant.composition import compose
 from vivant.foreground import estimate_foreground
 from vivant.gpu.composition import DevicePortrait, enqueue_cut_out, enqueue_lay
 from vivant.gpu.roles import Region
-from vivant.gpu.workspace import Workspace
 from vivant.placement import find_subject, place
 from vivant.portrait import Portrait, classify
 from vivant.roles import Matting

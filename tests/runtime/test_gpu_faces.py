@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from vivant.backends import open_engine
+from vivant.backends.workspace import Workspace
 from vivant.faces.mtcnn import MtcnnDetector
 from vivant.gpu.faces import DeviceDetector, pnet_grid
-from vivant.gpu.workspace import Workspace
 
 DEVICES = ["host_device", pytest.param("cuda_device", marks=pytest.mark.gpu)]
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from vivant.backends.workspace import Workspace
 from vivant.foreground import estimate_foreground, foreground_window
 from vivant.gpu.foreground import enqueue_foreground
-from vivant.gpu.workspace import Workspace
 
 DEVICES = ["host_device", pytest.param("cuda_device", marks=pytest.mark.gpu)]
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vivant.backends.workspace import Workspace
 from vivant.errors import EngineError, ImageError
 from vivant.gpu import inr as module
 from vivant.gpu import inr_tiles
@@ -20,7 +21,6 @@ from vivant.gpu.encoder import DeviceEncoder
 from vivant.gpu.inr import DeviceInr
 from vivant.gpu.inr_tiles import plan
 from vivant.gpu.roles import Region
-from vivant.gpu.workspace import Workspace
 from vivant.harmonizers import inr as host_module
 from vivant.harmonizers.inr import GRAPHS, InrHarmonizer
 from vivant.harmonizers.inr_axes import FULL, HALF, LEVELS, QUARTER

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vivant.backends.workspace import Workspace
 from vivant.errors import EngineError
 from vivant.gpu.encoder import DeviceEncoder
 from vivant.gpu.lut import DeviceLut
 from vivant.gpu.roles import Region
-from vivant.gpu.workspace import Workspace
 from vivant.harmonizers.inr_lut import LutHarmonizer
 from vivant.manifest import Tensor
 from vivant.store import EngineStore

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from vivant.backends.workspace import Workspace
 from vivant.errors import EngineError, SubjectError, VivantError
 from vivant.gpu.matte import DeviceMatter
-from vivant.gpu.workspace import Workspace
 from vivant.manifest import Graph, Manifest, Tensor, Weights
 from vivant.mattes.rmbg import Pipe, RmbgMatter
 from vivant.resampling import resample

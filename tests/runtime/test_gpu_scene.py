@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vivant import manifest, scene, selection
 from vivant.artwork import Artwork, load_artwork
+from vivant.backends.workspace import Workspace
 from vivant.casting import Part
 from vivant.errors import ImageError
 from vivant.foreground import estimate_foreground
@@ -21,7 +22,6 @@ from vivant.gpu.composition import DevicePortrait
 from vivant.gpu.lut import DeviceLut
 from vivant.gpu.scene import KEPT_ARTWORKS, Easel
 from vivant.gpu.scorer import DeviceScorer
-from vivant.gpu.workspace import Workspace
 from vivant.harmonizers.inr_lut import LutHarmonizer
 from vivant.placement import find_subject, place
 from vivant.portrait import Portrait, classify

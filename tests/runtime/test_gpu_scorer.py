@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vivant.backends.workspace import Workspace
 from vivant.errors import EngineError, ImageError
 from vivant.gpu.scorer import DeviceScorer
-from vivant.gpu.workspace import Workspace
 from vivant.scorers.bargainnet import BargainNetScorer
 from vivant.store import EngineStore
 

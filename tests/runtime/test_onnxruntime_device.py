@@ -13,8 +13,8 @@ import pytest
 from vivant.backends import onnxruntime_device, open_device_engine
 from vivant.backends.onnxruntime import CUDA, OnnxRuntimeEngine
 from vivant.backends.onnxruntime_device import OnnxRuntimeDeviceEngine
+from vivant.backends.workspace import Workspace
 from vivant.errors import BackendError, DeviceError, EngineError
-from vivant.gpu.workspace import Workspace
 from vivant.tuning import Choice
 
 SHAPES = {"pnet": (1, 60, 40, 3), "rnet": (3, 24, 24, 3), "onet": (2, 48, 48, 3)}

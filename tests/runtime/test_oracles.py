@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from vivant import composition, foreground, scene
+from vivant.backends.workspace import Workspace
 from vivant.faces.area import AreaSampler
 from vivant.gpu import kernels
-from vivant.gpu.workspace import Workspace
 from vivant.harmonizers import inr_lut, inr_picture
 from vivant.images import load_image
 from vivant.mattes import rmbg

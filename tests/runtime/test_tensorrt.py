@@ -18,13 +18,13 @@ import onnx
 import pytest
 
 from vivant import backends
-from vivant.backends import device, lacking, open_device_engine, open_engine, tensorrt
+from vivant.backends import devices, lacking, open_device_engine, open_engine, tensorrt
 from vivant.backends.device_host import HostDevice
 from vivant.backends.onnxruntime import OnnxRuntimeEngine
 from vivant.backends.staged import StagedEngine
 from vivant.backends.tensorrt import TensorRtEngine, load
+from vivant.backends.workspace import Workspace
 from vivant.errors import BackendError, DeviceError, EngineError
-from vivant.gpu.workspace import Workspace
 from vivant.manifest import Graph, Tensor
 from vivant.plans import PORTABLE, PlanRecord, write_plan
 from vivant.store import EngineStore
@@ -443,7 +443,7 @@ def planned(fake, store, tmp_path, library):
 @pytest.fixture
 def on_the_host(monkeypatch):
     """What asks for a GPU gets the host device, and finds nothing lacking."""
-    monkeypatch.setattr(device, "open_device", lambda name: HostDevice())
+    monkeypatch.setattr(devices, "open_device", lambda name: HostDevice())
     monkeypatch.setattr(backends, "lacking", lambda name: None)
 
 
@@ -504,7 +504,7 @@ class TestEngines:
     def test_without_their_plan_close_the_device(self, planned, on_the_host, library, monkeypatch):
         opened = []
         monkeypatch.setattr(
-            device, "open_device", lambda name: opened.append(HostDevice()) or opened[0]
+            devices, "open_device", lambda name: opened.append(HostDevice()) or opened[0]
         )
         (planned.path / library / "rnet.plan").write_bytes(b"altered")
         with pytest.raises(

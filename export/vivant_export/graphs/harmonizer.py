@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vivant import manifest
-from vivant.backends import Closing
 from vivant.backends.onnxruntime import OnnxRuntimeEngine
+from vivant.closing import Closing
 from vivant.harmonizers.inr import GRAPHS, InrHarmonizer
 from vivant.harmonizers.inr_axes import FULL, LEVELS, QUARTER, Level, nodes_needed
 from vivant.harmonizers.inr_geometry import (

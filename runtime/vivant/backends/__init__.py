@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from vivant.errors import BackendError, EngineError
 from vivant.store import EngineFolder
@@ -21,19 +20,6 @@ if TYPE_CHECKING:
 
 Opened = TypeVar("Opened")
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-
-
-class Closing:
-    """A thing that holds resources: ``close()`` gives them back, and so does leaving ``with``."""
-
-    def close(self) -> None:
-        """Give back what is held; the object cannot be used afterwards."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class Engine(Protocol):
@@ -78,7 +64,7 @@ def _openvino_bf16(folder: EngineFolder, graph: str, threads: int | None) -> Eng
 
 
 def _tensorrt(folder: EngineFolder, graph: str, threads: int | None) -> Engine:  # noqa: ARG001
-    from vivant.backends.device import open_device
+    from vivant.backends.devices import open_device
     from vivant.backends.staged import StagedEngine
 
     with ExitStack() as opened:

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Closing
 from vivant.backends.device import Argument, Buffer, Kernel, Pinned
+from vivant.closing import Closing
 from vivant.errors import DeviceError
 
 Held = TypeVar("Held")

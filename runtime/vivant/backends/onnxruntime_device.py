@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from vivant.backends import Closing
 from vivant.backends.device import Buffer, Device, Stream
 from vivant.backends.onnxruntime import CPU, CUDA, failed, import_onnxruntime, open_session
 from vivant.backends.ports import Placed, Port, place, recall
+from vivant.closing import Closing
 from vivant.errors import EngineError
 
 PROVIDERS = {"cpu": CPU, "cuda": CUDA}

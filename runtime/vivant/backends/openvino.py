@@ -7,7 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from vivant.backends import Arrays, Closing, refuse_external_data, usable_cores
+from vivant.backends import Arrays, refuse_external_data, usable_cores
+from vivant.closing import Closing
 from vivant.errors import BackendError, EngineError
 
 DEVICE = "CPU"

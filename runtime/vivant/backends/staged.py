@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Arrays, Closing
+from vivant.backends import Arrays
 from vivant.backends.device import Device
 from vivant.backends.tensorrt import TensorRtEngine
-from vivant.gpu.workspace import Workspace
+from vivant.backends.workspace import Workspace
+from vivant.closing import Closing
 
 
 class StagedEngine(Closing):

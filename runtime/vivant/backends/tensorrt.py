@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from vivant.backends import Closing
 from vivant.backends.device import Buffer, Device, Graph, Shape, Stream
 from vivant.backends.ports import Placed, Port, place, recall
 from vivant.backends.tensorrt_ports import port_list, profile_list, suitable
+from vivant.closing import Closing
 from vivant.errors import BackendError, EngineError
 from vivant.manifest import Graph as Description
 

@@ -16,7 +16,7 @@ import typer
 
 from vivant import machine, plans
 from vivant.backends import BACKENDS, lacking
-from vivant.backends.device import lacking_device, open_device
+from vivant.backends.devices import lacking_device, open_device
 from vivant.commands.options import Json, Store, print_json
 from vivant.errors import VivantError
 from vivant.machine import processor, version

@@ -15,7 +15,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Closing, Engine, open_engine
+from vivant.backends import Engine, open_engine
+from vivant.closing import Closing
 from vivant.faces.area import AreaSampler
 from vivant.roles import MIN_FACE, Face, Image
 from vivant.store import EngineStore

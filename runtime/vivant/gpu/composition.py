@@ -8,11 +8,11 @@ import numpy as np
 
 from vivant.artwork import Occluder
 from vivant.backends.device import Buffer, Stream
+from vivant.backends.workspace import Workspace
 from vivant.composition import contact_shadow, overlap, shadow_rows, shown_rows
 from vivant.gpu import kernels, oracles
 from vivant.gpu.roles import Region
 from vivant.gpu.tables import Table, opencv_area, opencv_cubic
-from vivant.gpu.workspace import Workspace
 from vivant.placement import Placement
 from vivant.portrait import Portrait
 from vivant.roles import Matte

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from vivant.backends import Closing, open_device_engine
+from vivant.backends import open_device_engine
 from vivant.backends.device import Buffer, DeviceEngine, Shape, Stream
+from vivant.backends.workspace import Workspace
+from vivant.closing import Closing
 from vivant.gpu import kernels
 from vivant.gpu.kernels import Taps
 from vivant.gpu.tables import bilinear
-from vivant.gpu.workspace import Workspace
 from vivant.harmonizers.inr_picture import MODEL, SIDE
 from vivant.manifest import Tensor
 from vivant.store import EngineStore

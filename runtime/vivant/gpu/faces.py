@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from vivant.backends import Closing, open_device_engine
+from vivant.backends import open_device_engine
 from vivant.backends.device import Buffer, DeviceEngine, Shape, Stream
+from vivant.backends.workspace import Workspace
+from vivant.closing import Closing
 from vivant.faces.mtcnn import BATCH, Floats, Heads, Indices, Judge, find_faces
 from vivant.gpu import kernels
-from vivant.gpu.workspace import Workspace
 from vivant.roles import MIN_FACE, Face
 from vivant.store import EngineStore
 

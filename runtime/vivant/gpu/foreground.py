@@ -9,11 +9,11 @@ from typing import TypeAlias
 import numpy as np
 
 from vivant.backends.device import Buffer, Shape, Stream
+from vivant.backends.workspace import Workspace
 from vivant.foreground import PASSES, reduced_shape, solved_shape
 from vivant.gpu import kernels, tables
 from vivant.gpu.kernels import Taps
 from vivant.gpu.tables import Table
-from vivant.gpu.workspace import Workspace
 
 _Resize: TypeAlias = "str | tuple[Shape, Shape]"
 """A name, or the heights and widths before and after."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vivant.backends import Closing, open_device_engine
+from vivant.backends import open_device_engine
 from vivant.backends.device import Buffer, DeviceEngine, Shape, Stream
+from vivant.backends.workspace import Workspace
+from vivant.closing import Closing
 from vivant.gpu import kernels
 from vivant.gpu.encoder import DeviceEncoder
 from vivant.gpu.inr_tiles import Strip, plan
 from vivant.gpu.roles import Region
-from vivant.gpu.workspace import Workspace
 from vivant.harmonizers.inr import GRAPHS, check_size, no_numbers, read_nodes
 from vivant.harmonizers.inr_axes import FULL, HALF, QUARTER, Level
 from vivant.harmonizers.inr_geometry import CHANNELS, best_layout

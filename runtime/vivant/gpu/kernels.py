@@ -16,10 +16,10 @@ from itertools import accumulate
 import numpy as np
 
 from vivant.backends.device import Buffer, Device, Shape, Stream
+from vivant.backends.workspace import Workspace
 from vivant.gpu import oracles
 from vivant.gpu.launching import expect, expect_picture, expect_within, kernel, launch, short
 from vivant.gpu.tables import Table, fixed_linear
-from vivant.gpu.workspace import Workspace
 
 SCRATCH = 4 * oracles.LANES
 """Floats of scratch memory that sums need."""

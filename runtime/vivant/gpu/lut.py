@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vivant.backends import Closing
 from vivant.backends.device import Buffer, Stream
+from vivant.backends.workspace import Workspace
+from vivant.closing import Closing
 from vivant.gpu import kernels
 from vivant.gpu.encoder import DeviceEncoder
 from vivant.gpu.roles import Region
-from vivant.gpu.workspace import Workspace
 from vivant.harmonizers.inr_lut import check_table
 from vivant.store import EngineStore
 

@@ -11,12 +11,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from vivant.backends import Closing, open_device_engine
+from vivant.backends import open_device_engine
 from vivant.backends.device import Buffer, DeviceEngine, Shape, Stream
+from vivant.backends.workspace import Workspace
+from vivant.closing import Closing
 from vivant.gpu import kernels, tables
 from vivant.gpu.kernels import Taps
 from vivant.gpu.tables import Table
-from vivant.gpu.workspace import Workspace
 from vivant.mattes.rmbg import LEAST_CONTRAST, Pipe, check, coverage, covered, read_pipe
 from vivant.resampling import BILINEAR
 from vivant.roles import Face, Matting

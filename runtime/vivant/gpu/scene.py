@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivant.artwork import Artwork
-from vivant.backends import Closing
 from vivant.backends.device import Buffer, Device, Pinned, Shape, Stream
+from vivant.backends.workspace import Workspace
 from vivant.casting import Part
+from vivant.closing import Closing
 from vivant.gpu import kernels
 from vivant.gpu.composition import CutOut, DevicePortrait, enqueue_cut_out, enqueue_lay
 from vivant.gpu.roles import Region
-from vivant.gpu.workspace import Workspace
 from vivant.placement import Placement
 from vivant.roles import Image, Matte
 from vivant.scene import Figure

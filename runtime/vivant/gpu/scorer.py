@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vivant.backends import Closing, open_device_engine
+from vivant.backends import open_device_engine
 from vivant.backends.device import Buffer, DeviceEngine, Pinned, Shape, Stream
+from vivant.backends.workspace import Workspace
+from vivant.closing import Closing
 from vivant.gpu import kernels
 from vivant.gpu.kernels import Taps
 from vivant.gpu.tables import antialiased_bilinear
-from vivant.gpu.workspace import Workspace
 from vivant.scorers.bargainnet import SIDE, check_regions
 from vivant.store import EngineStore
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vivant.backends.device import Buffer, Stream
+from vivant.backends.workspace import Workspace
 from vivant.gpu.roles import DeviceHarmonizer
 from vivant.gpu.scene import DeviceComposite
 from vivant.gpu.scorer import DeviceScorer
-from vivant.gpu.workspace import Workspace
 from vivant.selection import Selection, choose
 
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from vivant import models
 from vivant.artwork import Artwork, load_artwork
-from vivant.backends import Closing
-from vivant.backends.device import open_device
+from vivant.backends.devices import open_device
+from vivant.backends.workspace import Workspace
 from vivant.casting import cast
+from vivant.closing import Closing
 from vivant.errors import DeviceError, ModelError, SubjectError, VivantError
 from vivant.foreground import foreground_window
 from vivant.gpu.composition import DevicePortrait
@@ -31,7 +32,6 @@ from vivant.gpu.roles import DeviceHarmonizer, Region
 from vivant.gpu.scene import Easel
 from vivant.gpu.scorer import DeviceScorer
 from vivant.gpu.selection import select
-from vivant.gpu.workspace import Workspace
 from vivant.portrait import Portrait, classify, prominent
 from vivant.profiles import Profile, find_profile
 from vivant.store import EngineStore, open_store
@@ -88,7 +88,7 @@ class DeviceStudio(Closing):
         Args:
             profile: "deep" or "best"; without it, the best that can run here.
             store: the engine store, or its folder; without it, the default one.
-            device: "cuda", "pycuda" or "host"; see ``vivant.backends.device.open_device``.
+            device: "cuda", "pycuda" or "host"; see ``vivant.backends.devices.open_device``.
             mapped: see ``Workspace``.
 
         Raises:

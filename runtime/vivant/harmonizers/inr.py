@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Arrays, Closing, Engine, open_engine, usable_cores
+from vivant.backends import Arrays, Engine, open_engine, usable_cores
+from vivant.closing import Closing
 from vivant.errors import EngineError, ImageError
 from vivant.harmonizers.inr_axes import FULL, HALF, LEVELS, QUARTER, Level
 from vivant.harmonizers.inr_geometry import (

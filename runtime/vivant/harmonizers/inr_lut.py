@@ -16,7 +16,8 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL.ImageFilter import Color3DLUT
 
-from vivant.backends import Closing, Engine, open_engine, usable_cores
+from vivant.backends import Engine, open_engine, usable_cores
+from vivant.closing import Closing
 from vivant.errors import EngineError
 from vivant.harmonizers.inr_picture import MODEL, Colours, Place, blend, encode
 from vivant.roles import Image, Matte, check_mask

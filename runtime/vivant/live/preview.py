@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from vivant.artwork import Artwork
-from vivant.backends import Closing
+from vivant.closing import Closing
 from vivant.errors import ImageError, PreviewError
 from vivant.live.models import Roles, open_roles
 from vivant.live.painter import Frame, Painter, Preview, State

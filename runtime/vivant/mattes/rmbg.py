@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from vivant.backends import Closing, Engine, open_engine
+from vivant.backends import Engine, open_engine
+from vivant.closing import Closing
 from vivant.errors import EngineError, SubjectError
 from vivant.resampling import METHODS, resample
 from vivant.roles import Face, Image, Matte, Matting

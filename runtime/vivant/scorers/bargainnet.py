@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from vivant.backends import Closing, Engine, open_engine, usable_cores
+from vivant.backends import Engine, open_engine, usable_cores
+from vivant.closing import Closing
 from vivant.errors import ImageError
 from vivant.resampling import Pixels, resample
 from vivant.roles import Image, Matte, check_mask

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vivant.backends import Closing
 from vivant.backends.device import Buffer, Device, Pinned, Shape, Stream
+from vivant.closing import Closing
 
 
 class Workspace(Closing):
