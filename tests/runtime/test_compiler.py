@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from vivant.backends import compiler
 from vivant.errors import DeviceError
-from vivant.gpu import compiler
 
 SOURCE = 'extern "C" __global__ void twice(float *value) { value[threadIdx.x] *= 2; }'
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from vivant.backends.compiler import cubin
 from vivant.backends.device import Argument, Buffer, Event, Graph, Kernel, Pinned, Shape, Stream
 from vivant.backends.driver import BLOCK, Driver, Handle
 from vivant.backends.ledger import CheckedDevice, Memory, Part, PinnedMemory
 from vivant.errors import DeviceError
-from vivant.gpu.compiler import cubin
 
 
 class GpuStream(Part):
