@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,15 @@ LOW_CONFIDENCE = 0.35
 """Confidence of a matte below which the result carries a warning."""
 
 Photo: TypeAlias = "Image | bytes | str | os.PathLike[str]"
+
+Watch: TypeAlias = Callable[[str, Image], None]
+"""Is shown the picture after a stage, "composite" or "harmonized", once a figure.
+
+What it raises ends the composing."""
+
+
+def _nobody_watches(_stage: str, _image: Image) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,7 @@ class Studio(Closing):
         candidates: int = 3,
         alternatives: int = 1,
         budget_s: float = 10.0,
+        watch: Watch = _nobody_watches,
     ) -> Result:
         """Compose a portrait into an artwork.
 
@@ -175,6 +185,7 @@ class Studio(Closing):
                 composite.
             alternatives: how many slots are tried; people placed apart have one each.
             budget_s: seconds after which no further slot is tried.
+            watch: is shown how the picture comes about.
 
         Raises:
             ImageError, SubjectError: the photo cannot be used.
@@ -191,6 +202,7 @@ class Studio(Closing):
         for part in parts:
             with clock("composite"):
                 composites = lay(scene, part)
+            watch("composite", composites[0].image)
             with clock("harmonize"):
                 selection = select(
                     composites,
@@ -201,6 +213,7 @@ class Studio(Closing):
                 )
             with clock("composite"):
                 scene = paint(scene, part, composites, selection)
+            watch("harmonized", scene.image)
         return Result(
             image=scene.image,
             mask=scene.mask,

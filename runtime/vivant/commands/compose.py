@@ -6,7 +6,6 @@ import glob
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +15,11 @@ from rich.progress import Progress
 from vivant.artwork import Artwork, load_artwork
 from vivant.commands.options import Json, Store, Untrained, about, errors, print_error, print_json
 from vivant.errors import ArtworkError, ImageError, OutputError, VivantError
+from vivant.facts import facts
 from vivant.gpu.composition import DevicePortrait
 from vivant.gpu.studio import DeviceStudio
 from vivant.images import save_image
 from vivant.portrait import Portrait
-from vivant.scene import Figure
 from vivant.sheet import contact_sheet, stages
 from vivant.store import EngineStore, open_store
 from vivant.studio import Result, Studio
@@ -126,41 +125,6 @@ def _or_error(load: Any, path: Path) -> Any:
             return load(path)
     except VivantError as error:
         return error
-
-
-def facts(result: Result) -> dict[str, Any]:
-    """Return what is worth knowing of a result, without its pictures, ready for JSON."""
-    return {
-        "size": [result.image.shape[1], result.image.shape[0]],
-        "profile": result.profile,
-        "score": result.score,
-        "figures": [_figure_facts(figure) for figure in result.figures],
-        "timings": {stage: round(value, 3) for stage, value in result.timings.items()},
-        "warnings": list(result.warnings),
-    }
-
-
-def _figure_facts(figure: Figure) -> dict[str, Any]:
-    shot, placement = figure.shot, figure.placement
-    return {
-        "score": figure.best.score,
-        "strength": figure.best.strength,
-        "shot": {
-            "type": str(shot.type),
-            "people": shot.people,
-            "heads": round(shot.heads, 2),
-            "cut": shot.cut,
-            "confidence": round(shot.confidence, 2),
-        },
-        "placement": {
-            "slot": placement.slot.name,
-            "source": placement.source,
-            "target": placement.target,
-            "scale": round(placement.scale, 3),
-            "flip": placement.flip,
-        },
-        "candidates": [asdict(candidate) for candidate in figure.candidates],
-    }
 
 
 def _show(report: Mapping[str, Any]) -> None:
