@@ -20,12 +20,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vivant.backends import compiler, kernels, tables
+from vivant.backends import compiler
 from vivant.backends.device import Argument, Buffer, Device, Kernel, Stream
 from vivant.backends.device_host import HostDevice
 from vivant.backends.workspace import Workspace
 from vivant.closing import Closing
 from vivant.errors import DeviceError
+from vivant.gpu import kernels
 from vivant.gpu.launching import SOURCE
 from vivant.images import load_image
 from vivant_samples import ARTWORKS, PORTRAIT

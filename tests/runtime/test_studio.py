@@ -241,3 +241,21 @@ def test_warming_up_runs_every_model_once(store):
     Studio(models, models, models, models, profile=CLASSIC).warm_up()
     assert ran == ["faces", "matte", "harmonize", "score"]
     Studio.open("classic", store=store).warm_up()
+
+
+def test_who_watches_sees_the_picture_come_about(studio, portrait, result):
+    seen = []
+    studio.compose(
+        portrait, ARTWORKS / "night-harbour", watch=lambda stage, image: seen.append((stage, image))
+    )
+    assert [stage for stage, _ in seen] == ["composite", "harmonized"]
+    assert np.array_equal(seen[0][1], result.composite)
+    assert np.array_equal(seen[1][1], result.image)
+
+
+def test_who_watches_may_end_it(studio, portrait):
+    def stop(stage, image):
+        raise KeyboardInterrupt(stage)
+
+    with pytest.raises(KeyboardInterrupt, match="composite"):
+        studio.compose(portrait, ARTWORKS / "night-harbour", watch=stop)
