@@ -26,7 +26,7 @@ from vivant.backends.device_host import HostDevice
 from vivant.backends.workspace import Workspace
 from vivant.closing import Closing
 from vivant.errors import DeviceError
-from vivant.gpu import kernels
+from vivant.gpu import kernels, tables
 from vivant.gpu.launching import SOURCE
 from vivant.images import load_image
 from vivant_samples import ARTWORKS, PORTRAIT
