@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-gpu lint types check bench bench-gpu soak clean
+.PHONY: help demo serve test test-gpu test-binary lint types check bench bench-gpu soak load kiosk-binary clean
 
 PYTHON ?= python3
 EXTRAS ?= dev,export,openvino,rtx
@@ -22,6 +22,16 @@ help:  ## list the targets
 	$(PIP) install -c constraints.txt -e '.[cpu,mtcnn]'
 	@touch $@
 
+.venv/.kiosk: .venv/.runtime
+	$(PIP) install -c constraints.txt -e '.[kiosk]'
+	@touch $@
+
+# For the tests of the pages, which are skipped where there is no Chromium.
+.venv/.browser: .venv/.dev
+	command -v chromium || { apt-get -qq update && apt-get -qq install -y chromium; } \
+		|| echo 'the tests of the pages are skipped: install chromium'
+	@touch $@
+
 .venv/.dev: .venv/.runtime
 	$(PIP) install -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
@@ -38,7 +48,10 @@ demo: .venv/.runtime engines/mtcnn/fp32/manifest.json  ## compose the sample por
 	$(BIN)/vivant compose $(SAMPLE)/portraits $(SAMPLE)/artworks -o demo --stages demo/stages
 	@echo 'the stages, and a contact sheet of each picture: demo/stages/'
 
-test: .venv/.dev engines/mtcnn/fp32/manifest.json  ## run the tests
+serve: .venv/.kiosk engines/mtcnn/fp32/manifest.json  ## open the kiosk's page on the sample artworks
+	$(BIN)/vivant serve --open
+
+test: .venv/.browser engines/mtcnn/fp32/manifest.json  ## run the tests
 	$(BIN)/python -m pytest
 
 test-gpu: .venv/.dev engines/mtcnn/fp32/manifest.json  ## run the tests that need an NVIDIA GPU

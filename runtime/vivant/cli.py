@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from vivant.commands import artworks, build, compose, doctor, export, fetch, models, stages, tune
+from vivant.commands import (
+    artworks,
+    build,
+    compose,
+    doctor,
+    export,
+    fetch,
+    models,
+    serve,
+    stages,
+    tune,
+)
 from vivant.commands.options import print_error
 from vivant.errors import VivantError
 
@@ -53,6 +64,7 @@ app.command()(export.export)
 app.command()(export.verify)
 app.command()(build.build)
 app.command()(tune.tune)
+app.command()(serve.serve)
 app.command()(doctor.doctor)
 
 

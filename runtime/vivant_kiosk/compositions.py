@@ -306,11 +306,14 @@ class Compositions:
         return min((each for each in left if each is not None), default=None)
 
     def link(self, composition: Composition, uses: int) -> Link:
-        """Return a new link to a composition, which dies with it."""
-        link = Link(secrets.token_urlsafe(16), composition, uses)
+        """Return the one link to a composition, made when first asked for; it dies with it."""
         with self._lock:
+            for link in self._links.values():
+                if link.composition is composition:
+                    return link
+            link = Link(secrets.token_urlsafe(16), composition, uses)
             self._links[link.token] = link
-        return link
+            return link
 
     def find_link(self, token: str) -> Link | None:
         """Return the link of this token, unless it was used up or its picture is gone."""
@@ -328,7 +331,7 @@ class Compositions:
                 return None
             self._links[token] = replace(link, uses_left=link.uses_left - 1)
         found = self.find(link.composition.id)
-        return found and found.picture(Stage.DONE)
+        return None if found is None else found.picture(Stage.DONE)
 
     def close(self) -> None:
         """Forget everything."""

@@ -83,11 +83,11 @@ class Room(Closing):
         """
         store = open_store(settings.store, allow_untrained=settings.allow_untrained)
         with ExitStack() as held:
-            studio = held.enter_context(
-                Studio.open(profile, store=store)
-                if device is None
-                else DeviceStudio.open(profile, store=store, device=device)
-            )
+            studio: Studio | DeviceStudio
+            if device is None:
+                studio = held.enter_context(Studio.open(profile, store=store))
+            else:
+                studio = held.enter_context(DeviceStudio.open(profile, store=store, device=device))
             studio.warm_up()
             preview = _open_preview(studio.profile.name, store) if settings.preview else None
             room = cls(studio, preview, tuple(_engines(studio.profile, store)))

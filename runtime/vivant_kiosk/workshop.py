@@ -150,14 +150,23 @@ class Workshop(Closing):
             BusyError: too many wait, or are kept until they expire.
             NotReadyError: the models are not open.
         """
+        with self._changed:
+            self.check()
+            composition = self._compositions.add(artwork, options)
+            self._append(_Job(composition, image))
+        return composition
+
+    def check(self) -> None:
+        """See whether a photo would be taken now.
+
+        Raises:
+            BusyError, NotReadyError: as ``submit``.
+        """
         if self._compositions.held() >= self._settings.held:
             wait = self._compositions.next_expiry_s()
             raise BusyError("too many pictures are kept; wait for one to expire", wait or _USUAL_S)
         with self._changed:
-            self._check_room()
-            composition = self._compositions.add(artwork, options)
-            self._append(_Job(composition, image))
-        return composition
+            self._check_queue()
 
     def trial(
         self, image: Image, artwork: Artwork, options: Options, timeout_s: float
@@ -173,7 +182,7 @@ class Workshop(Closing):
         composition, done = Composition(artwork, options, timeout_s), threading.Event()
         composition.subscribe(lambda: done.set() if composition.finished else None)
         with self._changed:
-            self._check_room()
+            self._check_queue()
             self._append(_Job(composition, image))
         done.wait(timeout_s)
         composition.cancel()
@@ -196,7 +205,7 @@ class Workshop(Closing):
 
     # The queue ----------------------------------------------------------------------------------
 
-    def _check_room(self) -> None:
+    def _check_queue(self) -> None:
         if self._stopping:
             raise NotReadyError("the service is stopping; try again in a minute")
         if self._room is None:

@@ -165,6 +165,15 @@ def test_a_link_is_dead_after_its_uses(kept, composition):
     assert kept.find_link(link.token) is kept.redeem(link.token) is None
 
 
+def test_a_picture_has_one_link(kept, artwork, composition):
+    link = kept.link(finished(composition), uses=2)
+    kept.redeem(link.token)
+    again = kept.link(composition, uses=2)
+    assert (again.token, again.uses_left) == (link.token, 1)
+    other = kept.link(finished(kept.add(artwork, Options())), uses=2)
+    assert other.token != link.token
+
+
 def test_a_link_expires_with_its_picture(kept, composition, clock):
     link = kept.link(finished(composition), uses=2)
     clock.now += 120

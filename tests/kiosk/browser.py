@@ -1,0 +1,166 @@
+"""A real Chromium before the page: with a camera that shows the sample portrait, and a ruler."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+
+from vivant.images import encode_image, load_image
+from vivant_samples import PORTRAIT
+
+CHROMIUM = shutil.which("chromium")
+
+SCREENS = os.environ.get("VIVANT_SCREENS")
+"""A folder that takes a picture of every screen; ``make screens`` sets it."""
+
+WAIT_MS = 60_000
+"""That something has to happen in; nothing is timed."""
+
+_ALONE = (
+    "--no-sandbox",  # which root cannot have
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+# What a person would see at once: words cut off, things on top of each other, small buttons.
+_RULER = """
+() => {
+  const faults = [];
+  const shown = (element) => element.checkVisibility({ visibilityProperty: true })
+    && !element.closest("[inert]");
+  const all = (selector) => [...document.querySelectorAll(selector)].filter(shown);
+  const name = (element) => element.id || element.textContent.trim().slice(0, 40);
+  const dialog = document.querySelector("dialog[open]");
+  const inScope = (element) => !dialog || dialog.contains(element);
+  for (const element of all("button, h1, h2, p, span, strong, li").filter(inScope)) {
+    const box = element.getBoundingClientRect();
+    if (!box.width || getComputedStyle(element).display === "inline") continue;
+    if (element.scrollWidth > element.clientWidth + 1) faults.push(`cut: ${name(element)}`);
+    const scrolls = element.closest("#gallery, .scrolling");
+    if (box.left < -1 || box.right > innerWidth + 1
+      || (!scrolls && (box.top < -1 || box.bottom > innerHeight + 1))) {
+      faults.push(`beyond the screen: ${name(element)}`);
+    }
+  }
+  for (const button of all("button").filter(inScope)) {
+    const { width, height } = button.getBoundingClientRect();
+    if (width < 64 || height < 64) faults.push(`small: ${name(button)} ${width}x${height}`);
+  }
+  const apart = all("button, h1, .panel p, .wall")
+    .filter((element) => inScope(element) && !element.closest("#gallery"))
+    .filter((element) => element.textContent.trim() || element.className === "wall");
+  for (const [index, one] of apart.entries()) {
+    for (const other of apart.slice(index + 1)) {
+      if (one.contains(other)) continue;
+      const [a, b] = [one.getBoundingClientRect(), other.getBoundingClientRect()];
+      const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      if (across > 1 && down > 1) faults.push(`overlap: ${name(one)} and ${name(other)}`);
+    }
+  }
+  if (document.documentElement.scrollWidth > innerWidth) faults.push("scrolls sideways");
+  return faults;
+}
+"""
+
+
+def write_camera(path: Path) -> Path:
+    """Write what the camera shows: the sample portrait before a wall, 1280x720, as MJPEG."""
+    portrait = cv2.resize(load_image(PORTRAIT), (720, 720), interpolation=cv2.INTER_CUBIC)
+    frame = np.full((720, 1280, 3), 168, np.uint8)
+    frame[:, 280:1000] = portrait
+    path.write_bytes(encode_image(frame, "jpeg") * 2)
+    return path
+
+
+@contextlib.contextmanager
+def chromium(playwright, camera: Path | None = None):
+    """Yield a browser; without a camera it has none."""
+    fake = ["--use-fake-ui-for-media-stream"]
+    if camera is not None:
+        fake += [
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={camera}",
+        ]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_ALONE, *fake])
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+class Visitor:
+    """Somebody before the kiosk: touches, looks, and sees when something looks wrong."""
+
+    def __init__(self, browser, url, size=(1080, 1920), **options):
+        self.size = size
+        self._context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, has_touch=True, **options
+        )
+        self.page = self._context.new_page()
+        self.page.set_default_timeout(WAIT_MS)
+        self.errors = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(url)
+
+    def close(self):
+        self._context.close()
+
+    def until_on(self, screen):
+        self.page.wait_for_selector(f'body[data-screen="{screen}"]')
+
+    def until_in(self, trouble):
+        self.page.wait_for_selector(f'body[data-trouble="{trouble}"]')
+
+    def touch(self, selector):
+        self.page.tap(selector)
+
+    def text(self, selector):
+        return self.page.inner_text(selector)
+
+    def to_camera(self, artwork="night-harbour"):
+        """Go from the first screen to the camera."""
+        self.until_on("attract")
+        self.touch("#start")
+        self.until_on("choose")
+        self.touch(f'.artwork[data-id="{artwork}"]')
+        self.until_on("consent")
+        self.touch("#agree")
+        self.until_on("camera")
+        self.page.wait_for_selector("#shoot:enabled")
+
+    def to_result(self, artwork="night-harbour"):
+        """Go all the way to a finished picture."""
+        self.to_camera(artwork)
+        self.touch("#shoot")
+        self.until_on("result")
+
+    def shown(self, selector):
+        """Return the pixels of an element, uint8 [H,W,3] RGB, as they are on the screen."""
+        return load_image(self.page.locator(selector).screenshot())
+
+    def look(self, name):
+        """See that nothing on this screen is cut, too small, or on top of something else."""
+        self.page.evaluate("() => document.fonts.ready")
+        self.page.wait_for_timeout(1000)  # until it has faded in
+        if SCREENS:
+            self._keep(name)
+        assert self.page.evaluate(_RULER) == [], f"{name} at {self.size}"
+
+    def _keep(self, name):
+        kind = "portrait" if self.size[1] > self.size[0] else "landscape"
+        folder = Path(SCREENS)
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = PIL.Image.fromarray(load_image(self.page.screenshot()))
+        picture.thumbnail((1280, 1280))
+        picture.save(folder / f"{kind}-{name}.webp", quality=80)

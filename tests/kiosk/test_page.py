@@ -1,0 +1,368 @@
+"""The visitor's journey in a real browser, before a real service."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from browser import CHROMIUM, Visitor, chromium, write_camera
+from playwright.sync_api import sync_playwright
+from service_process import WAIT_S, ServiceProcess
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium; run make .venv/.browser")
+
+PORTRAIT, LANDSCAPE = (1080, 1920), (1920, 1080)
+DOWNLOADS = {"host": "127.0.0.1", "port": 0, "uses": 2}
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory):
+    return write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg")
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright, camera):
+    with chromium(playwright, camera) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def service(store, tmp_path_factory):
+    """A service with everything that a museum can switch on."""
+    folder = tmp_path_factory.mktemp("service")
+    settings = {"preview": True, "printing": True, "downloads": DOWNLOADS, "countdown_s": 2}
+    with ServiceProcess(folder, store.root, **settings) as started:
+        yield started.until_ready()
+
+
+@pytest.fixture
+def visitor(browser, service):
+    """A visitor, in the orientation that a test wants: ``visitor(LANDSCAPE)``."""
+    there = []
+
+    def come(size=PORTRAIT, url=None, **options):
+        there.append(Visitor(browser, url or service.url, size, **options))
+        return there[-1]
+
+    yield come
+    for each in there:
+        errors = each.errors
+        each.close()
+        assert errors == []
+
+
+def composition_of(page):
+    """Note the address of every composition that the page makes."""
+    made = []
+
+    def note(response):
+        if response.request.method == "POST" and response.url.endswith("/v1/compositions"):
+            made.append(response.headers["location"])
+
+    page.on("response", note)
+    return made
+
+
+def difference(one, other):
+    return float(np.abs(one.astype(int) - other).mean())
+
+
+@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+def test_the_whole_journey(visitor, service, size):
+    visitor = visitor(size)
+    made = composition_of(visitor.page)
+    visitor.until_on("attract")
+    visitor.look("1-attract")
+    visitor.touch("#start")
+    visitor.until_on("choose")
+    assert visitor.page.locator(".artwork").count() == 3
+    visitor.look("2-choose")
+    visitor.touch('.artwork[data-id="night-harbour"]')
+    visitor.until_on("consent")
+    visitor.look("3-consent")
+    visitor.touch("#agree")
+    visitor.until_on("camera")
+    visitor.page.wait_for_selector(
+        '#hint[data-text="camera.visitor"], #hint[data-text="camera.apart"]'
+    )
+    visitor.look("4-camera")
+    visitor.touch("#shoot")
+    visitor.until_on("countdown")
+    visitor.until_on("progress")
+    visitor.until_on("result")
+    assert len(made) == 1
+    visitor.page.wait_for_timeout(4000)  # until the slider has shown itself
+    slide_to(visitor, 0)
+    after = visitor.shown("#comparison")
+    slide_to(visitor, 100)
+    before = visitor.shown("#comparison")
+    assert difference(before, after) > 0.5  # harmonized, and nothing moved but the slider
+    slide_to(visitor, 50)
+    visitor.look("6-result")
+    facts = service.client.get(made[0]).json()
+    assert facts["state"] == "done"
+    seconds = re.search(r"(\d+):(\d\d)", visitor.text("#expiry"))
+    left = int(seconds[1]) * 60 + int(seconds[2])
+    assert abs(left - facts["expires_in_s"]) < 3
+    take_it_along(visitor)
+    visitor.touch("#back")
+    visitor.until_on("result")
+    visitor.touch("#retake")
+    visitor.until_on("camera")
+    assert service.client.get(made[0]).status_code == 404
+    visitor.page.wait_for_selector("#shoot:enabled")
+    visitor.touch("#shoot")
+    visitor.until_on("result")
+    visitor.touch("#done")
+    visitor.until_on("attract")
+    visitor.page.wait_for_selector("#toast:visible")
+    assert [service.client.get(each).status_code for each in made] == [404, 404]
+
+
+def slide_to(visitor, value):
+    visitor.page.locator("#compare").evaluate(
+        "(e, value) => { e.value = value; e.dispatchEvent(new Event('input')); }", value
+    )
+    visitor.page.wait_for_timeout(300)
+
+
+def take_it_along(visitor):
+    """The code on the screen leads a phone to the picture, as often as was said."""
+    visitor.touch("#keep")
+    visitor.until_on("keep")
+    visitor.look("7-keep")
+    url, _, _ = cv2.QRCodeDetector().detectAndDecode(visitor.shown("#qr")[..., ::-1])
+    assert url
+    assert url == visitor.text("#address").strip()
+    with httpx.Client(timeout=WAIT_S, headers={"Accept-Language": "it"}) as phone:
+        page = phone.get(url)
+        assert page.status_code == 200
+        assert 'lang="it"' in page.text
+        for _ in range(DOWNLOADS["uses"]):
+            picture = phone.get(f"{url}/vivant.jpg")
+            assert picture.status_code == 200
+            assert picture.content.startswith(b"\xff\xd8\xff")
+        assert phone.get(f"{url}/vivant.jpg").status_code == 404
+        assert phone.get(url).status_code == 404
+        root = httpx.URL(url).join("/")
+        for path in ("v1/kiosk", "healthz", "", "v1/compositions", "studio/"):
+            assert phone.get(root.join(path)).status_code == 404
+
+
+def test_progress_is_shown_as_it_comes(visitor):
+    visitor = visitor(PORTRAIT)
+    visitor.to_camera("spring-garden")
+    seen = []
+    visitor.page.expose_function("noted", lambda step: seen.append(step))
+    visitor.page.evaluate(
+        """() => new MutationObserver(() => noted(document.querySelector("#step").dataset.text))
+            .observe(document.querySelector("#step"), { attributes: true })"""
+    )
+    visitor.touch("#shoot")
+    visitor.page.wait_for_selector('#step[data-text="progress.composite"]')
+    visitor.look("5-progress")
+    visitor.until_on("result")
+    stages = [each for each in dict.fromkeys(seen) if each not in {None, "progress.queued"}]
+    assert stages[-3:] == ["progress.matte", "progress.composite", "progress.harmonized"]
+
+
+def test_nobody_is_there_any_more(visitor, browser, store, tmp_path):
+    settings = {"idle_s": 10, "idle_warning_s": 3, "countdown_s": 0, "consent": False}
+    with ServiceProcess(tmp_path, store.root, **settings) as service:
+        service.until_ready()
+        visitor = visitor(LANDSCAPE, service.url)
+        made = composition_of(visitor.page)
+        visitor.touch("[data-language=de]")
+        visitor.touch("#start")
+        visitor.touch('.artwork[data-id="night-harbour"]')
+        visitor.page.wait_for_selector("#shoot:enabled")
+        visitor.touch("#shoot")
+        visitor.until_on("result")
+        visitor.page.wait_for_selector("#idle[open]")
+        visitor.look("8-idle")
+        visitor.touch("#still-here")
+        assert visitor.page.locator("#idle[open]").count() == 0
+        visitor.until_on("result")
+        visitor.until_on("attract")  # by itself
+        service.until(lambda: service.client.get(made[0]).status_code == 404)
+        assert visitor.page.get_attribute("html", "lang") == "en"
+
+
+@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+def test_languages(visitor, size):
+    visitor = visitor(size)
+    titles = {}
+    for language in ("it", "de", "fr", "en"):
+        visitor.until_on("attract")
+        visitor.touch(f"[data-language={language}]")
+        visitor.page.wait_for_selector(f"html[lang={language}]")
+        titles[language] = visitor.text("#screen-attract h1")
+        visitor.look(f"9-attract-{language}")
+        visitor.touch("#start")
+        visitor.until_on("choose")
+        visitor.touch(".artwork >> nth=0")
+        visitor.until_on("consent")
+        visitor.look(f"9-consent-{language}")
+        visitor.touch("#back")
+        visitor.touch("#back")
+    assert len(set(titles.values())) == 4
+
+
+def test_a_visitor_deletes_the_picture(visitor, service):
+    visitor = visitor(LANDSCAPE)
+    made = composition_of(visitor.page)
+    visitor.to_result()
+    assert service.client.get(made[0]).status_code == 200
+    visitor.touch("#delete")
+    visitor.until_on("attract")
+    visitor.page.wait_for_selector("#toast:visible")
+    assert service.client.get(made[0]).status_code == 404
+
+
+@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+def test_a_picture_is_printed_alone(visitor, size):
+    visitor = visitor(size)
+    visitor.page.add_init_script("window.print = () => { window.printed = true; };")
+    visitor.page.reload()
+    visitor.to_result("evening-path")
+    visitor.touch("#print")
+    visitor.page.wait_for_function("window.printed")
+    visitor.page.emulate_media(media="print")
+    visible = visitor.page.evaluate(
+        """() => [...document.querySelectorAll("button, h1, p, input")]
+            .filter((e) => e.checkVisibility({ visibilityProperty: true })).length"""
+    )
+    assert visible == 0
+
+
+@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+def test_the_service_is_killed_and_comes_back_during_the_countdown(visitor, store, tmp_path, size):
+    settings = {"countdown_s": 5}
+    with ServiceProcess(tmp_path, store.root, **settings) as service:
+        service.until_ready()
+        visitor = visitor(size, service.url)
+        visitor.to_camera()
+        visitor.touch("#shoot")
+        visitor.until_on("countdown")
+        service.end(signal.SIGKILL)
+        visitor.until_in("service")  # the photo was taken; nobody takes it
+        visitor.look("a-service-away")
+        with ServiceProcess(tmp_path, store.root, **settings, port=service.port) as again:
+            again.until_ready()
+            visitor.until_on("result")
+            assert again.client.get("/readyz").json()["ready"]
+
+
+def test_the_service_is_away_when_the_page_is_open(visitor, store, tmp_path):
+    with ServiceProcess(tmp_path, store.root) as service:
+        service.until_ready()
+        visitor = visitor(PORTRAIT, service.url)
+        visitor.until_on("attract")
+        service.end(signal.SIGKILL)
+        with ServiceProcess(tmp_path, store.root, port=service.port) as again:
+            again.until_ready()
+            visitor.to_result("spring-garden")
+
+
+@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+def test_others_come_first(visitor, service, size):
+    visitor = visitor(size)
+    refused = []
+
+    def refuse_once(route):
+        if refused:
+            route.fallback()
+            return
+        refused.append(route)
+        problem = {"type": "urn:vivant:problem:busy", "title": "-", "status": 429, "detail": "-"}
+        headers = {"Retry-After": "3", "Content-Type": "application/problem+json"}
+        route.fulfill(status=429, headers=headers, json=problem)
+
+    visitor.page.route("**/v1/compositions", refuse_once)
+    visitor.to_camera()
+    visitor.touch("#shoot")
+    visitor.until_in("busy")
+    visitor.look("b-busy")
+    visitor.until_on("result")
+    assert len(refused) == 1
+
+
+def test_a_picture_of_nobody(visitor, service):
+    """The photo that is sent shows a wall; the page says how to do better."""
+    visitor = visitor(PORTRAIT)
+    visitor.to_camera()
+    visitor.page.evaluate(
+        """() => { HTMLCanvasElement.prototype.toBlob = function (done, type, quality) {
+            const wall = new OffscreenCanvas(640, 480);
+            wall.getContext("2d").fillRect(0, 0, 640, 480);
+            wall.convertToBlob({ type, quality }).then(done);
+        }; }"""
+    )
+    visitor.touch("#shoot")
+    visitor.until_in("nobody")
+    visitor.look("c-nobody")
+    visitor.touch("#again")
+    visitor.until_on("camera")
+
+
+def test_by_keyboard_alone(visitor):
+    visitor = visitor(LANDSCAPE)
+    visitor.until_on("attract")
+
+    def press_on(selector):
+        visitor.page.wait_for_selector(f"{selector}:visible:enabled")
+        for _ in range(30):
+            if visitor.page.evaluate("s => document.activeElement?.matches(s)", selector):
+                visitor.page.keyboard.press("Enter")
+                return
+            visitor.page.keyboard.press("Tab")
+        pytest.fail(f"the focus never came to {selector}")
+
+    press_on("#start")
+    press_on('.artwork[data-id="evening-path"]')
+    press_on("#agree")
+    visitor.until_on("camera")
+    press_on("#shoot")
+    visitor.until_on("result")
+    for _ in range(30):
+        if visitor.page.evaluate("document.activeElement?.id") == "compare":
+            break
+        visitor.page.keyboard.press("Tab")
+    value = int(visitor.page.input_value("#compare"))
+    visitor.page.keyboard.press("ArrowLeft" if value > 50 else "ArrowRight")
+    assert int(visitor.page.input_value("#compare")) != value
+    press_on("#done")
+    visitor.until_on("attract")
+
+
+def test_nothing_moves_for_those_who_want_none(visitor):
+    visitor = visitor(PORTRAIT, reduced_motion="reduce")
+    visitor.until_on("attract")
+    visitor.page.wait_for_timeout(500)
+    running = visitor.page.evaluate(
+        "() => document.getAnimations().filter((each) => each.playState === 'running').length"
+    )
+    assert running == 0
+
+
+@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+def test_there_is_no_camera(playwright, service, size):
+    with chromium(playwright) as browser:
+        visitor = Visitor(browser, service.url, size)
+        visitor.until_on("attract")
+        visitor.touch("#start")
+        visitor.touch('.artwork[data-id="night-harbour"]')
+        visitor.touch("#agree")
+        visitor.until_in("camera")
+        visitor.look("d-camera")
+        assert visitor.errors == []
