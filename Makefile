@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-gpu test-binary lint types check bench bench-gpu soak load kiosk-binary clean
+.PHONY: help demo serve test test-gpu test-binary lint types check bench bench-gpu soak load screens kiosk-binary clean
 
 PYTHON ?= python3
 EXTRAS ?= dev,export,openvino,rtx
@@ -14,7 +14,7 @@ MEASURED = classic deep $(if $(wildcard engines/untrained/rmbg-2.0),best)
 JUDGED = reinhard $(if $(wildcard engines/inr-harmonization),inr-harmonization)
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
 
 # A stamp per set of extras: installed again only when what they depend on changes.
 .venv/.runtime: pyproject.toml constraints.txt
@@ -24,6 +24,10 @@ help:  ## list the targets
 
 .venv/.kiosk: .venv/.runtime
 	$(PIP) install -c constraints.txt -e '.[kiosk]'
+	@touch $@
+
+.venv/.binary: .venv/.kiosk
+	$(PIP) install -c constraints.txt -e '.[binary]'
 	@touch $@
 
 # For the tests of the pages, which are skipped where there is no Chromium.
@@ -54,8 +58,17 @@ serve: .venv/.kiosk engines/mtcnn/fp32/manifest.json  ## open the kiosk's page o
 test: .venv/.browser engines/mtcnn/fp32/manifest.json  ## run the tests
 	$(BIN)/python -m pytest
 
+kiosk-binary: .venv/.binary engines/mtcnn/fp32/manifest.json  ## build the service as a folder that needs no Python
+	$(BIN)/pyinstaller --noconfirm --log-level WARN --workpath dist/.work deploy/vivant-kiosk.spec
+
+test-binary: kiosk-binary .venv/.dev  ## build that folder, and compose a picture with it
+	$(BIN)/python -m pytest tests/kiosk/test_binary.py
+
 test-gpu: .venv/.dev engines/mtcnn/fp32/manifest.json  ## run the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu
+
+screens: .venv/.browser engines/mtcnn/fp32/manifest.json  ## take pictures of every screen; writes docs/screens
+	VIVANT_SCREENS=docs/screens $(BIN)/python -m pytest tests/kiosk/test_page.py
 
 lint: .venv/.dev  ## check format and style
 	$(BIN)/ruff format --check .

@@ -105,7 +105,9 @@ class RequestLog:
             await self._app(scope, receive, send_and_note)
         finally:
             route = getattr(scope.get("route"), "path", "-")
-            level = logging.DEBUG if route in _QUIET else logging.INFO
+            # An idle page asks a few times a minute, for weeks; so do supervisors.
+            fine = scope["method"] in {"GET", "HEAD"} and 0 < status < 400
+            level = logging.DEBUG if fine or route in _QUIET else logging.INFO
             elapsed_ms = round(1000 * (time.perf_counter() - began), 1)
             facts = {
                 "method": scope["method"],

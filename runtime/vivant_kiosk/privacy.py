@@ -15,19 +15,6 @@ class PrivacyError(VivantError):
     """A protection of visitors' photos that this system refuses."""
 
 
-def seal_process() -> None:
-    """Keep this process's memory to itself; to be called before models are opened.
-
-    ONNX Runtime's telemetry is switched off: official builds from 1.29 on report models and runs
-    to their maker, and keep a number of the device on its disk.
-
-    Raises:
-        PrivacyError: the kernel refused to forbid dumps.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when ONNX Runtime is imported
-    forbid_dumps()
-
-
 def forbid_dumps() -> None:
     """Keep memory out of core dumps, and away from other processes of the same user.
 

@@ -21,6 +21,7 @@ from vivant_kiosk.api.preview import MAX_FRAME_BYTES
 from vivant_kiosk.app import RequestLog, create_app
 from vivant_kiosk.downloads import create_downloads
 from vivant_kiosk.logs import configure_logs
+from vivant_kiosk.privacy import forbid_dumps
 from vivant_kiosk.protocol import NEXT_HEAD_S, Connections, Limit, LimitedProtocol
 from vivant_kiosk.service import Service
 from vivant_kiosk.settings import Settings
@@ -58,6 +59,7 @@ def serve(
         AddressError: one of the addresses cannot be had.
         ArtworkError: there is no folder of artworks where the settings say.
     """
+    forbid_dumps()
     configure_logs(settings)
     with contextlib.ExitStack() as stack:
         # First of all: a taken port is found out before models are loaded for a minute.
@@ -168,6 +170,7 @@ class Server(uvicorn.Server):
         self.service, self.url = service, url
         self._on_ready = on_ready
         self._is_ready = False
+        self._told = ""  # to systemd
         self._watchdog_s = systemd.watchdog_interval_s()
         self._watchdog_due = 0.0
 
@@ -199,10 +202,15 @@ class Server(uvicorn.Server):
             systemd.notify_ready()
             # Not here: a browser may take its time.
             threading.Thread(target=self._on_ready, args=(self.url,), daemon=True).start()
+        status = self.service.workshop.status()
+        text = status.degraded or (f"ready, {status.profile}" if self._is_ready else "starting")
+        if text != self._told:
+            self._told = text
+            systemd.notify_status(text)
         now = time.monotonic()
         if self._watchdog_s is None or now < self._watchdog_due:
             return
-        if self.service.workshop.status().alive:
+        if status.alive:
             systemd.notify_watchdog()
             self._watchdog_due = now + self._watchdog_s
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import statistics
 import threading
 import time
@@ -35,6 +36,7 @@ STOP_S = 5.0
 """Seconds that a picture is given to be finished when the service stops."""
 
 _OPENING_S = 900.0  # a GPU that compiles its kernels takes minutes
+_NICENESS = 10  # of 19: pages and answers come first
 _USUAL_S = 3.0  # for a picture, while nothing is known
 
 _log = logging.getLogger(__name__)
@@ -255,6 +257,7 @@ class Workshop(Closing):
     # The thread ---------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        _yield_to_others()
         self._open()
         while not self._stopping:
             job = self._next()
@@ -331,3 +334,9 @@ class Workshop(Closing):
         if old is not None:
             with suppress(Exception):  # it may be broken
                 old.close()
+
+
+def _yield_to_others() -> None:
+    """Let this thread, and those that it starts, take what processor time others leave."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

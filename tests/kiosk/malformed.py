@@ -141,6 +141,7 @@ def _chunked(*chunks):
     return lambda _: request(b"".join(chunks), headers, length="")
 
 
+_NO_IDS = b"../../etc/passwd", b"A B", b"\0", b"x" * 999, b"\xc3"
 _NUMBERS = b"-1", b"6", b"1000000000000", b"x", b"", b"3.5", b"NaN", b"\xff", b"0x1"
 _NOT_A_PICTURE = {
     "truncated JPEG": lambda rng: cut(picture(rng), rng),
@@ -192,7 +193,11 @@ _WRONG = {
     ),
     "no artwork's id": lambda rng: request(
         form(
-            ("artwork", None, rng.choice([b"../../etc/passwd", b"A B", b"\0", b"x" * 999, b"\xc3"])),
+            (
+                "artwork",
+                None,
+                rng.choice(_NO_IDS),
+            ),
             ("portrait", "p.jpg", picture(rng)),
         )
     ),

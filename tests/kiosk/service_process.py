@@ -60,7 +60,7 @@ class ServiceProcess:
         self.client = None
 
     def _environment(self):
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "ORT_DISABLE_TELEMETRY") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         xdg = ("CACHE_HOME", "CONFIG_HOME", "DATA_HOME", "STATE_HOME", "RUNTIME_DIR")
         return {
             **kept,

@@ -95,3 +95,10 @@ def test_readers_see_one_whole_exhibition_while_others_reload(folder):
     stop.set()
     reader.join()
     assert seen == {("night-harbour", "spring-garden")}
+
+
+def test_an_exhibition_tidies_up_what_an_interrupted_save_left_behind(folder):
+    left = folder / "night-harbour" / ".artwork-0123456789abcdef.toml"
+    left.write_text("schema = 1")
+    assert Exhibition(folder).find("night-harbour") is not None
+    assert not left.exists()

@@ -83,7 +83,10 @@ def serve(tmp_path_factory, store, meadow):
         if key not in running:
             folder = tmp_path_factory.mktemp("service")
             shutil.copytree(meadow, folder / "artworks")
-            given = {"artworks": str(folder / "artworks"), "downloads": {"host": "127.0.0.1", "port": 0}}
+            given = {
+                "artworks": str(folder / "artworks"),
+                "downloads": {"host": "127.0.0.1", "port": 0},
+            }
             service = ServiceProcess(folder, store.root, upload_s=1.0, queue=1, **given, **secrets)
             running[key] = service.until_ready()
         return running[key]
@@ -135,8 +138,12 @@ def finished(service):
     last = getattr(service, "last", None)
     if last is None or service.client.get(f"/v1/compositions/{last}").status_code == 404:
         answers = []
-        service.until(lambda: answers.append(service.post(PORTRAIT_JPEG, artwork=MEADOW))
-                      or answers[-1].status_code == 202)
+        service.until(
+            lambda: (
+                answers.append(service.post(PORTRAIT_JPEG, artwork=MEADOW))
+                or answers[-1].status_code == 202
+            )
+        )
         last = service.last = answers[-1].json()["id"]
         assert service.finished(last)["state"] == "done"
     return last

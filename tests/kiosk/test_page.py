@@ -9,13 +9,18 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from browser import CHROMIUM, Visitor, chromium, write_camera
 from playwright.sync_api import sync_playwright
-from service_process import WAIT_S, ServiceProcess
+
+from .browser import CHROMIUM, SCREENS, Visitor, chromium, write_camera
+from .service_process import WAIT_S, ServiceProcess
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium; run make .venv/.browser")
 
 PORTRAIT, LANDSCAPE = (1080, 1920), (1920, 1080)
+BOTH = pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+EITHER = BOTH if SCREENS else pytest.mark.parametrize("size", [PORTRAIT], ids=["portrait"])
+"""Of a screen that differs little; its pictures are taken in both."""
+
 DOWNLOADS = {"host": "127.0.0.1", "port": 0, "uses": 2}
 
 
@@ -77,7 +82,7 @@ def difference(one, other):
     return float(np.abs(one.astype(int) - other).mean())
 
 
-@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+@BOTH
 def test_the_whole_journey(visitor, service, size):
     visitor = visitor(size)
     made = composition_of(visitor.page)
@@ -163,7 +168,7 @@ def test_progress_is_shown_as_it_comes(visitor):
     visitor = visitor(PORTRAIT)
     visitor.to_camera("spring-garden")
     seen = []
-    visitor.page.expose_function("noted", lambda step: seen.append(step))
+    visitor.page.expose_function("noted", lambda step: seen.append(step))  # noqa: PLW0108
     visitor.page.evaluate(
         """() => new MutationObserver(() => noted(document.querySelector("#step").dataset.text))
             .observe(document.querySelector("#step"), { attributes: true })"""
@@ -172,6 +177,7 @@ def test_progress_is_shown_as_it_comes(visitor):
     visitor.page.wait_for_selector('#step[data-text="progress.composite"]')
     visitor.look("5-progress")
     visitor.until_on("result")
+    visitor.page.wait_for_timeout(100)  # until all was noted
     stages = [each for each in dict.fromkeys(seen) if each not in {None, "progress.queued"}]
     assert stages[-3:] == ["progress.matte", "progress.composite", "progress.harmonized"]
 
@@ -198,7 +204,7 @@ def test_nobody_is_there_any_more(visitor, browser, store, tmp_path):
         assert visitor.page.get_attribute("html", "lang") == "en"
 
 
-@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+@EITHER
 def test_languages(visitor, size):
     visitor = visitor(size)
     titles = {}
@@ -229,7 +235,7 @@ def test_a_visitor_deletes_the_picture(visitor, service):
     assert service.client.get(made[0]).status_code == 404
 
 
-@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+@EITHER
 def test_a_picture_is_printed_alone(visitor, size):
     visitor = visitor(size)
     visitor.page.add_init_script("window.print = () => { window.printed = true; };")
@@ -245,7 +251,7 @@ def test_a_picture_is_printed_alone(visitor, size):
     assert visible == 0
 
 
-@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+@EITHER
 def test_the_service_is_killed_and_comes_back_during_the_countdown(visitor, store, tmp_path, size):
     settings = {"countdown_s": 5}
     with ServiceProcess(tmp_path, store.root, **settings) as service:
@@ -274,7 +280,7 @@ def test_the_service_is_away_when_the_page_is_open(visitor, store, tmp_path):
             visitor.to_result("spring-garden")
 
 
-@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+@EITHER
 def test_others_come_first(visitor, service, size):
     visitor = visitor(size)
     refused = []
@@ -355,7 +361,7 @@ def test_nothing_moves_for_those_who_want_none(visitor):
     assert running == 0
 
 
-@pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+@EITHER
 def test_there_is_no_camera(playwright, service, size):
     with chromium(playwright) as browser:
         visitor = Visitor(browser, service.url, size)

@@ -11,16 +11,8 @@ from typer.testing import CliRunner
 import vivant_kiosk
 from vivant import cli
 from vivant.errors import ModelError, VivantError
-from vivant_kiosk import privacy, server
+from vivant_kiosk import server
 from vivant_kiosk.server import AddressError, listen
-
-
-@pytest.fixture(autouse=True)
-def sealed(monkeypatch):
-    """How often the process was sealed; that of the tests is not."""
-    calls = []
-    monkeypatch.setattr(privacy, "seal_process", lambda: calls.append(1))
-    return calls
 
 
 @pytest.fixture
@@ -46,11 +38,6 @@ def test_options_become_settings(served, tmp_path):
     assert settings.artworks == settings.store == tmp_path
     assert settings.allow_untrained
     assert settings.json_logs
-
-
-def test_visitors_stay_in_memory(served, sealed):
-    assert run().exit_code == 0
-    assert sealed
 
 
 def test_options_take_precedence_over_the_file(served, tmp_path):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import numpy as np
 import PIL.Image
 import pytest
+from playwright.sync_api import sync_playwright
 
 from vivant.artwork import load_artwork
 from vivant_samples import ARTWORKS
 
+from .browser import CHROMIUM, WAIT_MS, chromium
 from .conftest import until
 from .service_process import ServiceProcess
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
-CHROMIUM = os.environ.get("VIVANT_CHROMIUM") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium; set VIVANT_CHROMIUM")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium; run make .venv/.browser")
 
 TOKEN = "an-admin-token-of-tests"
 HARBOUR = ARTWORKS / "night-harbour"
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-QUIET += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-WAIT_MS = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +33,8 @@ def service(tmp_path_factory, store):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield chromium
-        chromium.close()
+    with sync_playwright() as playwright, chromium(playwright) as opened:
+        yield opened
 
 
 @pytest.fixture

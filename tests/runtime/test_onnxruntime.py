@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -23,6 +25,14 @@ def test_runs_by_name(graph):
         result = engine.run({"image": np.zeros((3, 24, 24, 3), np.float32)})
     assert result["probability"].shape == (3, 1)
     assert result["regression"].shape == (3, 4)
+
+
+def test_nothing_is_reported_to_anybody(store, tmp_path):
+    """The library's telemetry keeps in the home folder what it has not sent."""
+    script = "import vivant; vivant.Studio.open('classic', store=sys.argv[1]).close()"
+    command = [sys.executable, "-c", f"import sys; {script}", str(store.root)]
+    subprocess.run(command, env={"HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_provider_that_is_absent_is_an_error(graph):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -125,7 +126,12 @@ def failed(name: str, what: str, error: Exception) -> EngineError:
 
 
 def import_onnxruntime() -> Any:
-    """Return the library, or raise ``BackendError``."""
+    """Return the library, its telemetry switched off, or raise ``BackendError``.
+
+    Official builds from 1.29 on report models and runs to their maker, and keep a number of the
+    device on its disk, unless they are told not to before they are imported.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:

@@ -17,8 +17,9 @@ import typer
 from vivant import machine, plans
 from vivant.backends import BACKENDS, lacking
 from vivant.backends.devices import lacking_device, open_device
+from vivant.backends.onnxruntime import import_onnxruntime
 from vivant.commands.options import Json, Store, print_json
-from vivant.errors import VivantError
+from vivant.errors import BackendError, VivantError
 from vivant.machine import processor, version
 from vivant.profiles import PROFILES, obstacles, with_matte_here
 from vivant.store import EngineFolder, EngineStore, open_store
@@ -233,10 +234,9 @@ def _tuning(store: EngineStore) -> str:
 
 def _providers() -> list[str]:
     try:
-        import onnxruntime
-    except ImportError:
+        return list(import_onnxruntime().get_available_providers())
+    except BackendError:
         return []
-    return list(onnxruntime.get_available_providers())
 
 
 def _engine_state(store: EngineStore, model: str, variant: str) -> str:

@@ -41,8 +41,7 @@ def serve(
 
     Exit status: 0 ended as asked, 1 could not begin, 2 wrong usage.
     """
-    server, reader, privacy = _service()
-    privacy.seal_process()
+    server, reader = _service()
     chosen = reader.load_settings(
         settings,
         host=host,
@@ -67,11 +66,11 @@ def _open(url: str, token: Any) -> None:
     webbrowser.open(url if token is None else f"{url}#token={quote(token.get_secret_value())}")
 
 
-def _service() -> tuple[ModuleType, ModuleType, ModuleType]:
+def _service() -> tuple[ModuleType, ModuleType]:
     try:
-        from vivant_kiosk import privacy, server, settings
+        from vivant_kiosk import server, settings
     except ImportError as error:
         raise ModelError(
             f"serving needs '{error.name}'; run pip install 'vivant[kiosk]'"
         ) from error
-    return server, settings, privacy
+    return server, settings

@@ -45,6 +45,15 @@ LastEvent = Annotated[
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _ONE = documented("not-found", "invalid-request")
+_EVENT = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"enum": ["queued", "running", *map(str, Stage), "failed", "cancelled"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _UNTIL_JPEG = ("failed", "conflict")  # what only a client that waits for the picture is told
 
 
@@ -160,7 +169,10 @@ async def delete(service: CurrentService, composition_id: CompositionId) -> Resp
     "/{id}/events",
     response_class=StreamingResponse,
     responses={
-        200: schemas.binary("text/event-stream", "Server-Sent Events, from the first on."),
+        200: {
+            "description": "Server-Sent Events, from the first on.",
+            "content": {"text/event-stream": {"schema": _EVENT}},
+        },
         **_ONE,
     },
 )

@@ -42,10 +42,11 @@ export class Camera {
   /** Watch the camera. @param {AbortSignal} signal @throws {CameraError} when it is gone. */
   async watch(signal) {
     const [track] = this.stream.getVideoTracks();
-    let [time, seen] = [-1, performance.now()];
+    let [time, seen] = [-1, 0];
     for (;;) {
+      const now = this.video.currentTime;
+      if (now !== time) [time, seen] = [now, performance.now()];
       await pause(0.5, signal);
-      if (this.video.currentTime !== time) [time, seen] = [this.video.currentTime, performance.now()];
       const stalled = performance.now() - seen > STALL_S * 1000 && !document.hidden;
       if (track.readyState === "ended" || stalled) throw new CameraError("the camera is gone");
     }
@@ -96,10 +97,11 @@ export async function untilCamera(signal) {
 
 /** Wait until cameras were plugged in or out, or a few seconds. @param {AbortSignal} signal */
 function changed(signal) {
+  const turn = new AbortController();
   const plugged = new Promise((resolve) => {
-    navigator.mediaDevices?.addEventListener("devicechange", resolve, { once: true, signal });
+    navigator.mediaDevices?.addEventListener("devicechange", resolve, { signal: turn.signal });
   });
-  return Promise.race([plugged, pause(3, signal)]);
+  return Promise.race([plugged, pause(3, signal)]).finally(() => turn.abort());
 }
 
 /** @param {AbortSignal} signal @returns {Promise<MediaStream>} */

@@ -27,6 +27,7 @@ async function watch(signal) {
   const { idle_s, idle_warning_s } = kiosk();
   await pause(idle_s, signal);
   if (!isVisited()) return setLanguage(usualLanguage());
+  if (document.body.dataset.trouble === "expired") return; // nothing is left, and it ends soon
   find("idle").showModal();
   find("still-here").focus();
   const until = performance.now() + idle_warning_s * 1000;

@@ -44,6 +44,7 @@ async function begin() {
   watchIdleness();
   document.addEventListener("language", offerLanguages);
   addEventListener("pagehide", farewell);
+  addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
   addEventListener("unhandledrejection", ({ reason }) => {
     if (reason?.name !== "AbortError") console.error(reason);
   });

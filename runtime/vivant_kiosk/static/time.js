@@ -10,11 +10,15 @@
 export function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal.addEventListener("abort", () => {
+    const end = () => {
       clearTimeout(timer);
       reject(signal.reason);
-    }, { once: true });
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", end); // a screen may be on for weeks
+      resolve();
+    }, seconds * 1000);
+    signal.addEventListener("abort", end, { once: true });
   });
 }
 

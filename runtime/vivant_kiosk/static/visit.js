@@ -19,8 +19,6 @@ class Visit {
   pictures = {};
   /** When the service deletes them, on the clock of ``performance.now``. */
   deadline = Infinity;
-  /** @type {{url: string, uses_left: number, qr_svg: string} | null} */
-  link = null;
 }
 
 /** @type {Visit | null} */

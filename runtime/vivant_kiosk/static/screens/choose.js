@@ -1,10 +1,11 @@
 /** Which painting? */
 
+import { Problem } from "../api.js";
+import { rowHeight } from "../hanging.js";
 import { fetchPicture, glow, put } from "../pictures.js";
 import { kiosk, onShow } from "../service.js";
 import { find, on, setBack, show } from "../stage.js";
 import { current, leave } from "../visit.js";
-import { rowHeight } from "../hanging.js";
 
 const LEAST_REM = 12; // height of a picture
 
@@ -23,7 +24,8 @@ export const choose = {
       gallery.replaceChildren();
     }, { once: true });
     hang();
-    await Promise.all(cards.map(({ load }) => load()));
+    const loaded = await Promise.all(cards.map(({ load }) => load()));
+    if (!loaded.some(Boolean)) throw new Problem("away");
   },
 };
 
@@ -50,9 +52,10 @@ function card(artwork, signal) {
   const load = async () => {
     const small = await fetchPicture(artwork.thumbnail, signal);
     if (small) await put(image, small, signal);
-    if (image.naturalWidth >= image.clientWidth * devicePixelRatio) return;
+    if (image.naturalWidth >= image.clientWidth * devicePixelRatio) return true;
     const large = await fetchPicture(artwork.picture, signal);
     if (large) await put(image, large, signal);
+    return Boolean(small ?? large);
   };
   return { item, load };
 }

@@ -15,8 +15,9 @@ export const keep = {
     const visit = current();
     find("address").textContent = find("uses").textContent = "";
     void expire(find("keep-expiry"), signal).catch(() => {});
-    visit.link ??= await json(`${visit.composition}/links`, { method: "POST", signal });
-    const { url, uses_left, qr_svg } = /** @type {NonNullable<typeof visit.link>} */ (visit.link);
+    // It is the same one every time, with fewer uses left.
+    const link = await json(`${visit.composition}/links`, { method: "POST", signal });
+    const { url, uses_left, qr_svg } = link;
     find("address").textContent = url;
     write(find("uses"), "keep.uses", { count: uses_left });
     await put(find("qr"), new Blob([qr_svg], { type: "image/svg+xml" }), signal);

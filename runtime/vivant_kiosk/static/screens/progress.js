@@ -59,16 +59,13 @@ async function send(signal) {
 
 /** @param {Wall} wall @param {AbortSignal} signal */
 async function watch(wall, signal) {
-  const visit = current();
-  const address = /** @type {string} */ (visit.composition);
+  const address = /** @type {string} */ (current().composition);
   let shown = Promise.resolve();
   for await (const { name, data } of events(`${address}/events`, signal)) {
-    if (name === "failed") {
-      visit.composition = null;
-      throw Problem.from(data);
-    }
+    if (name === "failed") throw Problem.from(data);
     if (name === "cancelled") throw new Problem("expired");
-    if (name === "done") return finish(address, signal);
+    // Every stage is seen, however fast the last ones came.
+    if (name === "done") return Promise.all([finish(address, signal), shown]);
     if (!data.image) tell(name, { count: data.position });
     else {
       const picture = blob(data.image, { signal }).catch(() => null); // the next one will come

@@ -18,6 +18,7 @@ const KINDS = {
   expired: "expired", "not-found": "expired", conflict: "expired",
   "unknown-artwork": "gone", empty: "empty", unauthorized: "staff", forbidden: "staff",
 };
+const WAITING = ["busy", "camera", "empty", "service"]; // after which the visitor goes on
 const EXPIRED_S = 12;
 const LOCKED_S = 10;
 
@@ -26,6 +27,7 @@ export const trouble = {
   async enter(signal, { kind, error, from = { name: "attract", detail: {} } }) {
     const what = kind ?? kindOf(error);
     if (what === "failed") console.error(error);
+    if (!WAITING.includes(what)) void forgetPictures();
     const { again, wait } = ways(what, error, from);
     document.body.dataset.trouble = what;
     signal.addEventListener("abort", () => delete document.body.dataset.trouble, { once: true });
@@ -58,21 +60,19 @@ function kindOf(error) {
  */
 function ways(kind, error, from) {
   const back = () => show(from.name, from.detail);
-  const newPhoto = () => {
-    void forgetPictures();
-    return show("camera");
-  };
   switch (kind) {
     case "camera": return { wait: (signal) => untilCamera(signal).then(() => show("camera")) };
     case "empty":
     case "service": return { wait: (signal) => untilReady(signal).then(back) };
-    case "staff": return { wait: (signal) => pause(LOCKED_S, signal).then(() => location.reload()) };
+    case "staff": return { wait: (signal) => pause(LOCKED_S, signal).then(reload) };
     case "busy": return { wait: (signal) => inLine(error, signal).then(back) };
     case "gone": return { wait: (signal) => untilReady(signal) };
     case "expired": return { again: () => show("choose"), wait: (signal) => waited(signal) };
-    default: return { again: current().artwork ? newPhoto : leave };
+    default: return { again: current().artwork ? () => show("camera") : leave };
   }
 }
+
+const reload = () => location.reload();
 
 /** @param {AbortSignal} signal */
 async function waited(signal) {

@@ -32,18 +32,21 @@ export class ArtworkPanel {
   #fields() {
     const { draft, fields } = this;
     const values = () => draft.values.artwork;
-    const id = fields.text(() => values().id, (value) => draft.changeArtwork({ id: slug(value) }), {
-      disabled: !draft.isNew,
-    });
+    const rename = (value) => draft.changeArtwork({ id: slug(value) });
+    const id = fields.text(() => values().id, rename, { disabled: !draft.isNew });
     const year = fields.text(() => String(values().year ?? ""), (value) =>
       draft.changeArtwork({ year: /^-?\d{1,4}$/.test(value) ? Number(value) : value }));
-    const rows = fields.number(() => values().output_height, (value) => draft.changeArtwork({ output_height: value }),
-      { min: 256, max: 4320, optional: true, placeholder: "as the picture" });
+    const rows = fields.number(
+      () => values().output_height,
+      (value) => draft.changeArtwork({ output_height: value }),
+      { min: 256, max: 4320, optional: true, placeholder: "as the picture" },
+    );
     const together = [
       ["together", "Together, in one slot"],
       ["apart", "Apart, each in their own"],
     ];
-    const people = fields.choice(() => values().people, together, (value) => draft.changeArtwork({ people: value }));
+    const place = (value) => draft.changeArtwork({ people: value });
+    const people = fields.choice(() => values().people, together, place);
     const idHint = draft.isNew ? "The folder's name; it stays as it is once saved." : "";
     return [
       this.#line("title", "Title"),
@@ -67,13 +70,15 @@ export class ArtworkPanel {
     this.fields.follow(() => {
       const order = draft.values.fallback;
       const rows = order.map((shot, at) => {
-        const up = el("button", { class: "small", title: "Earlier", disabled: at === 0, "aria-label": `${shot} earlier` }, "↑");
+        const up = el("button", { class: "small", title: "Earlier", disabled: at === 0,
+          "aria-label": `${shot} earlier` }, "↑");
         up.onclick = () => {
           const next = [...order];
           next.splice(at - 1, 2, order[at], order[at - 1]);
           draft.change({ fallback: next });
         };
-        const drop = el("button", { class: "small", title: "Not at all", disabled: order.length === 1,
+        const alone = order.length === 1;
+        const drop = el("button", { class: "small", title: "Not at all", disabled: alone,
           "aria-label": `${shot} not at all` }, "×");
         drop.onclick = () => draft.change({ fallback: order.filter((each) => each !== shot) });
         return el("li", {}, el("span", {}, shot), up, drop);

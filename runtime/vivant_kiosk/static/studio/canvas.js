@@ -53,13 +53,14 @@ export class Canvas {
     const order = slots.map((_, at) => at).sort((a, b) => area(slots[b].box) - area(slots[a].box));
     const focused = this.boxes.contains(document.activeElement);
     this.boxes.replaceChildren(...order.map((at) => this.#box(slots[at], at)));
-    this.boxes.append(...[...this.boxes.children].filter((box) => box.dataset.at === String(this.draft.selected)));
+    this.boxes.append(...this.boxes.querySelectorAll(".selected")); // above the others
     if (focused) this.focus();
     this.#showSelected();
   }
 
   focus() {
-    /** @type {HTMLElement | null} */ (this.boxes.querySelector(".selected"))?.focus({ preventScroll: true });
+    const selected = /** @type {HTMLElement | null} */ (this.boxes.querySelector(".selected"));
+    selected?.focus({ preventScroll: true });
   }
 
   #showSelected() {
@@ -125,10 +126,10 @@ export class Canvas {
     const target = /** @type {HTMLElement} */ (event.target);
     const [x, y] = this.#point(event);
     const handle = target.dataset.handle;
-    const named = target.classList.contains("name") ? Number(target.parentElement?.dataset.at) : -1;
-    const at = this.isDrawing ? -1 : named >= 0 ? named : handle ? this.draft.selected : this.#slotAt(x, y);
+    const named = target.classList.contains("name") && target.parentElement?.dataset.at;
+    const at = named ? Number(named) : handle ? this.draft.selected : this.#slotAt(x, y);
     this.root.setPointerCapture(event.pointerId);
-    if (at < 0) this.#drawFrom(x, y);
+    if (this.isDrawing || at < 0) this.#drawFrom(x, y);
     else this.#drag(at, handle, x, y);
   }
 

@@ -153,7 +153,8 @@ export class Draft extends EventTarget {
     const form = new FormData();
     const unsaved = this.occluders.filter((each) => each.name === null);
     if (unsaved.length > MOST_OCCLUDERS) {
-      throw new service.Problem(0, `at most ${MOST_OCCLUDERS} new occluders at a time: save before you add more`);
+      const most = `at most ${MOST_OCCLUDERS} new occluders at a time`;
+      throw new service.Problem(0, `${most}: save before you add more`);
     }
     const tables = this.tables((occluder) => occluder.name ?? unsaved.indexOf(occluder) + 1);
     if (trial) {
@@ -193,8 +194,7 @@ export class Draft extends EventTarget {
   /** Takes the names that the saved files got; those that only an undo brings back have none. */
   settle(tables) {
     const { picture, slots } = this.values;
-    const files = this.steps.flatMap((step) => [step.picture, ...step.slots.map((slot) => slot.occluder)]);
-    for (const each of files) if (each) each.name = null;
+    for (const each of this.steps.flatMap(filesOf)) each.name = null;
     picture.name = tables.artwork.image;
     slots.forEach(({ occluder }, at) => occluder && (occluder.name = tables.slot[at].occluder));
     this.isNew = false;
@@ -204,11 +204,7 @@ export class Draft extends EventTarget {
 
   /** Lets go of the pictures. */
   close() {
-    for (const { picture, slots } of [...this.steps, this.values]) {
-      for (const each of [picture, ...slots.map((slot) => slot.occluder)]) {
-        if (each) URL.revokeObjectURL(each.url);
-      }
-    }
+    for (const each of [...this.steps, this.values].flatMap(filesOf)) URL.revokeObjectURL(each.url);
   }
 
   #tell() {
@@ -218,6 +214,11 @@ export class Draft extends EventTarget {
   #written() {
     return JSON.stringify([this.tables((occluder) => occluder.url), this.values.picture.url]);
   }
+}
+
+/** @param {Values} values @returns {(Picture | import("./occluders.js").Occluder)[]} */
+function filesOf({ picture, slots }) {
+  return [picture, ...slots.flatMap((slot) => slot.occluder ?? [])];
 }
 
 /** Returns the draft of a new artwork. @param {File} file */

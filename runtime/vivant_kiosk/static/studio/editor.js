@@ -9,7 +9,10 @@ import * as service from "./service.js";
 import { SlotPanel } from "./slot_panel.js";
 import { Trial } from "./trial.js";
 
-const PROBLEM = /(?:^|; )(artwork|fallback|slot\[\d+\])\.(\w+): (.*?)(?=; (?:artwork|fallback|slot\[\d+\])\.\w+: |$)/g;
+const KEY = String.raw`(artwork|fallback|slot\[\d+\])\.(\w+): `;
+
+/** A key and what is wrong with it, up to the next key. */
+const PROBLEM = new RegExp(`(?:^|; )${KEY}(.*?)(?=; ${KEY}|$)`, "g");
 
 /** @type {Editor | null} */
 let open = null;
@@ -138,8 +141,8 @@ class Editor {
 
   async #remove() {
     const { id, title } = this.draft.values.artwork;
-    const sure = await ask(`Delete “${title}” with its picture and its slots? This cannot be undone.`, "Delete");
-    if (!sure) return;
+    const question = `Delete “${title}” with its picture and its slots? This cannot be undone.`;
+    if (!(await ask(question, "Delete"))) return;
     try {
       await service.remove(id);
       this.#end();
@@ -150,8 +153,8 @@ class Editor {
 
   async #back() {
     this.#commit();
-    if (this.draft.changed && !(await ask("Leave without saving? Your changes are lost.", "Leave"))) return;
-    this.#end();
+    const question = "Leave without saving? Your changes are lost.";
+    if (!this.draft.changed || (await ask(question, "Leave"))) this.#end();
   }
 
   #end() {

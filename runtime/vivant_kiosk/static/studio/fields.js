@@ -68,9 +68,14 @@ export class Fields {
     return input;
   }
 
-  /** @param {() => string} get @param {[string, string][]} choices @param {(value: string) => void} set */
+  /**
+   * @param {() => string} get
+   * @param {[string, string][]} choices
+   * @param {(value: string) => void} set
+   */
   select(get, choices, set) {
-    const input = el("select", {}, ...choices.map(([value, label]) => el("option", { value }, label)));
+    const options = choices.map(([value, label]) => el("option", { value }, label));
+    const input = el("select", {}, ...options);
     input.onchange = () => set(input.value);
     this.follow(() => (input.value = get()));
     return input;
@@ -87,7 +92,11 @@ export class Fields {
     });
   }
 
-  /** Chips of which at least one is chosen. @param {() => string[]} get @param {[string, string][]} choices */
+  /**
+   * Chips of which at least one is chosen.
+   * @param {() => string[]} get
+   * @param {[string, string][]} choices
+   */
   several(get, choices, set) {
     return choices.map(([value, label]) => {
       const input = el("input", { type: "checkbox" });

@@ -6,6 +6,7 @@ import { edit, hasChanges } from "./editor.js";
 import { ask, byId, chooseFile, el } from "./elements.js";
 import * as service from "./service.js";
 
+const CLOSED = "The studio is closed: the service has no admin_token. Set one, and start it again.";
 const SCREENS = ["enter", "shelf", "editor"];
 
 /** @param {string} name */
@@ -40,7 +41,7 @@ async function showShelf() {
   } catch (error) {
     const { status } = /** @type {service.Problem} */ (error);
     if (status === 401) showEntrance("This is not the admin token.");
-    else if (status === 404) showEntrance("The studio is closed: the service has no admin_token. Set one, and start it again.");
+    else if (status === 404) showEntrance(CLOSED);
     else if (byId("shelf").hidden) showEntrance(told(error));
     else byId("shelf-error").textContent = told(error);
     return;
@@ -51,7 +52,8 @@ async function showShelf() {
   byId("read-only").textContent = `Nothing can be saved here: ${entries.read_only}.`;
   const cards = entries.artworks.map(card);
   byId("cards").replaceChildren(...cards);
-  if (!cards.length) byId("cards").append(el("li", { class: "empty" }, "No artworks yet: add the first."));
+  const none = el("li", { class: "empty" }, "No artworks yet: add the first.");
+  if (!cards.length) byId("cards").append(none);
   byId("broken").hidden = !entries.errors.length;
   byId("troubles").replaceChildren(...entries.errors.map(trouble));
 }
@@ -74,7 +76,8 @@ function trouble({ id, folder, message }) {
   if (id === null) return row;
   const button = el("button", { class: "danger" }, "Delete…");
   button.onclick = async () => {
-    if (!(await ask(`Delete the artwork in the folder “${folder}”? This cannot be undone.`, "Delete"))) return;
+    const question = `Delete the artwork in the folder “${folder}”? This cannot be undone.`;
+    if (!(await ask(question, "Delete"))) return;
     try {
       await service.remove(id);
       await showShelf();

@@ -23,7 +23,11 @@ const SIDES = [
 const percent = (share) => Math.round(share * 1e4) / 100;
 
 export class SlotPanel {
-  /** @param {HTMLElement} page @param {import("./draft.js").Draft} draft @param {(error: Error) => void} fail */
+  /**
+   * @param {HTMLElement} page
+   * @param {import("./draft.js").Draft} draft
+   * @param {(error: Error) => void} fail
+   */
   constructor(page, draft, fail) {
     this.page = page;
     this.draft = draft;
@@ -57,7 +61,8 @@ export class SlotPanel {
     const items = draft.values.slots.map((slot, at) => {
       const mark = el("span", { class: "mark" });
       mark.style.background = COLOURS[at % COLOURS.length];
-      const button = el("button", { class: "item", "aria-pressed": String(at === draft.selected) }, mark, slot.name);
+      const options = { class: "item", "aria-pressed": String(at === draft.selected) };
+      const button = el("button", options, mark, slot.name);
       button.onclick = () => draft.select(at);
       return el("li", {}, button);
     });
@@ -93,6 +98,9 @@ export class SlotPanel {
       ["never", "Never"],
       ["always", "Always"],
     ];
+    const shots = fields.several(this.#get((slot) => slot.shot), SHOT_CHOICES, (shot) =>
+      this.draft.changeSlot({ shot: SHOTS.filter((each) => shot.includes(each)) }));
+    const ranks = { min: -1000, max: 1000 };
     const shadows = fields.range(...shadow, { min: 0, max: 1, step: 0.05 });
     const copy = el("button", { title: "A new slot like this one, beside it" }, "Duplicate");
     copy.onclick = () => this.#duplicate();
@@ -100,8 +108,7 @@ export class SlotPanel {
     remove.onclick = () => this.draft.removeSlot();
     return [
       field("slot.name", "Name", fields.text(this.#get((slot) => slot.name), rename)),
-      group("slot.shot", "For photos that show", fields.several(this.#get((slot) => slot.shot), SHOT_CHOICES,
-        (shot) => this.draft.changeSlot({ shot: SHOTS.filter((each) => shot.includes(each)) }))),
+      group("slot.shot", "For photos that show", shots),
       group("slot.people", "People", this.#people()),
       this.#head(),
       group("slot.anchor", "Where in the box", fields.choice(anchor[0], anchors, anchor[1])),
@@ -110,8 +117,8 @@ export class SlotPanel {
       field("slot.flip", "Mirror the visitor", fields.select(flip[0], flips, flip[1])),
       group("slot.box", "Box, % of the picture", this.#box()),
       el("div", { class: "pair" },
-        field("slot.priority", "Priority", fields.number(...priority, { min: -1000, max: 1000 }), "Highest first."),
-        field("slot.z", "Depth", fields.number(...z, { min: -1000, max: 1000 }), "Lowest farthest.")),
+        field("slot.priority", "Priority", fields.number(...priority, ranks), "Highest first."),
+        field("slot.z", "Depth", fields.number(...z, ranks), "Lowest farthest.")),
       field("slot.shadow", "Shadow under the feet", shadows),
       el("div", { class: "actions" }, copy, remove),
     ];
@@ -120,10 +127,13 @@ export class SlotPanel {
   #people() {
     const set = (at) => (value) => {
       const [least, most] = this.#slot.people;
-      this.draft.changeSlot({ people: at ? [Math.min(least, value), value] : [value, Math.max(most, value)] });
+      const people = at ? [Math.min(least, value), value] : [value, Math.max(most, value)];
+      this.draft.changeSlot({ people: /** @type {[number, number]} */ (people) });
     };
-    const input = (at, label) => this.fields.number(this.#get((slot) => slot.people[at]), set(at),
-      { min: 1, max: 20, "aria-label": label });
+    const input = (at, label) => {
+      const options = { min: 1, max: 20, "aria-label": label };
+      return this.fields.number(this.#get((slot) => slot.people[at]), set(at), options);
+    };
     return [input(0, "Least people"), el("span", {}, "to"), input(1, "Most people")];
   }
 
@@ -159,12 +169,15 @@ export class SlotPanel {
     const get = this.#get((slot) => percent(slot.head_height ?? 0.01));
     const set = (value, again = false) =>
       draft.changeSlot({ head_height: Math.round(value * 100) / 1e4 }, again);
-    const slider = fields.range(get, set, { min: 1, max: 50, step: 0.1, "aria-label": "Head height, coarse" });
-    const exact = fields.number(get, set, { min: 1, max: 100, step: 0.1, "aria-label": "Head height, %" });
+    const limits = { min: 1, step: 0.1 };
+    const slider = fields.range(get, set, { ...limits, max: 50, "aria-label": "Head height, coarse" });
+    const exact = fields.number(get, set, { ...limits, max: 100, "aria-label": "Head height, %" });
     const hint = "Of the picture's height, hair to chin.";
-    const root = group("slot.head_height", "Head height", [fit, slider, exact, el("span", {}, "%")], hint);
+    const controls = [fit, slider, exact, el("span", {}, "%")];
+    const root = group("slot.head_height", "Head height", controls, hint);
     const narrow = "The box is too narrow for this head: visitors come out smaller.";
-    const limited = () => draft.slot && figureOf(draft.slot, draft.slot.shot[0], draft.values.picture).limited;
+    const limited = () =>
+      draft.slot && figureOf(draft.slot, draft.slot.shot[0], draft.values.picture).limited;
     root.append(fields.notice(() => (limited() ? narrow : "")));
     return root;
   }
@@ -174,7 +187,7 @@ export class SlotPanel {
     const known = draft.occluders;
     const choices = [["", "Nothing"], ...known.map((each, at) => [String(at), each.label])];
     const get = this.#get((slot) => (slot.occluder ? String(known.indexOf(slot.occluder)) : ""));
-    const set = (value) => draft.changeSlot({ occluder: value === "" ? null : known[Number(value)] });
+    const set = (value) => draft.changeSlot({ occluder: known[value] ?? null });
     const upload = el("button", {}, "Add…");
     upload.onclick = () => this.#upload();
     const hint = "The picture with all else made transparent; PNG or WebP of its size.";
@@ -189,8 +202,9 @@ export class SlotPanel {
       const occluder = await readOccluder(file, null, label);
       const { width, height } = this.draft.values.picture;
       if (occluder.width !== width || occluder.height !== height) {
-        throw new Error(`${file.name} is ${occluder.width} × ${occluder.height}, the picture ${width} × ${height}; `
-          + "save it at the picture's size.");
+        const own = `${occluder.width} × ${occluder.height}`;
+        const sizes = `${file.name} is ${own}, the picture ${width} × ${height}`;
+        throw new Error(`${sizes}; save it at the picture's size.`);
       }
       if (isOpaque(occluder)) {
         throw new Error(`${file.name} is nowhere transparent, it would hide the visitor.`);

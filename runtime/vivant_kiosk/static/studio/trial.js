@@ -42,7 +42,8 @@ export class Trial {
       const file = await chooseFile(`${PICTURES},image/heic`);
       if (file) this.#take(file);
     };
-    const close = el("button", { class: "small close", title: "Close", "aria-label": "Close the trial" }, "×");
+    const named = { title: "Close", "aria-label": "Close the trial" };
+    const close = el("button", { class: "small close", ...named }, "×");
     close.onclick = () => {
       this.running?.abort();
       this.#enlarge(false);
