@@ -187,10 +187,13 @@ class _Visitor:
     async def come_until(self, end: float) -> None:
         async with self._client:
             while time.monotonic() < end:
-                try:
-                    await self._visit(end)
-                except (Lost, httpx.HTTPError) as error:
-                    self._seen.lost.append(repr(error))
+                await self._visit_or_be_lost(end)
+
+    async def _visit_or_be_lost(self, end: float) -> None:
+        try:
+            await self._visit(end)
+        except (Lost, httpx.HTTPError) as error:
+            self._seen.lost.append(repr(error))
 
     async def _visit(self, end: float) -> None:
         began = time.monotonic()
@@ -267,6 +270,7 @@ def probe(url: str) -> Iterator[Any]:
     pipe, far_end = context.Pipe()
     process = context.Process(target=_ask, args=(url, far_end), daemon=True)
     process.start()
+    far_end.close()
     pipe.recv()  # it has begun
 
     def times() -> list[float]:
@@ -350,14 +354,13 @@ def _print(result: Row, seen: Seen) -> None:
     print(f"  visits: {visits}; {result['per_minute']} pictures a minute")
     print("  answers: " + ", ".join(f"{n} x {s}" for s, n in result["statuses"].items()))
     print(f"  lost: {len(seen.lost)} {Counter(seen.lost).most_common(3) if seen.lost else ''}")
+    warm, end = result["warm_and_end_mb"]
     print(
-        "  memory: {0:.0f} MB warmed up, {1:.0f} MB at the end, {growth:+.2f} %, peak {peak} MB".format(
-            *result["warm_and_end_mb"],
-            growth=result["memory_growth_percent"],
-            peak=result["peak_mb"],
-        )
+        f"  memory: {warm:.0f} MB warmed up, {end:.0f} MB at the end, "
+        f"{result['memory_growth_percent']:+.2f} %, peak {result['peak_mb']} MB"
     )
-    print("  event loop: {} ms late at most until it was ready, {} at all".format(*result["lag_ms"]))
+    ready, ever = result["lag_ms"]
+    print(f"  event loop: {ready} ms late at most until it was ready, {ever} ms at all")
 
 
 def _parser() -> argparse.ArgumentParser:

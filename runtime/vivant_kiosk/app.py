@@ -17,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vivant_kiosk.api import admin, artworks, compositions, health, kiosk, links, preview, schemas
-from vivant_kiosk.api.problems import documented, handle_problems
+from vivant_kiosk.refusals import documented, handle_problems
 from vivant_kiosk.security import Guard, SecurityHeaders, needs_token
 from vivant_kiosk.service import Service
 from vivant_kiosk.settings import Settings

@@ -105,7 +105,7 @@ def attempt(folder: Path, draft: Draft) -> Iterator[Artwork]:
         ArtworkError, OutputError: As ``save`` does.
     """
     with contextlib.ExitStack() as stack:
-        with _writing(Path(tempfile.gettempdir())):
+        with _writing(_temporary_folder()):
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="vivant-draft-"))
             there = Path(scratch)
             _copy_pictures(find_home(folder, draft.id), there)
@@ -286,6 +286,15 @@ def _discard(paths: set[Path]) -> None:
 def _remove_if_empty(home: Path) -> None:
     with contextlib.suppress(OSError):  # it is not empty, or a link
         home.rmdir()
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:  # it has tried to write to every one that there is
+        raise OutputError(
+            "temporary folder: none can be written to; free space on the disk, or set TMPDIR"
+        ) from error
 
 
 @contextlib.contextmanager

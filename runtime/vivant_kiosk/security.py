@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vivant_kiosk.api.problems import answer
 from vivant_kiosk.problems import Problem, problem
+from vivant_kiosk.refusals import answer
 from vivant_kiosk.settings import Settings
 
 SUBPROTOCOL = "vivant"

@@ -16,10 +16,10 @@ import vivant_samples
 from vivant.artwork import Artwork
 from vivant.errors import ArtworkError, ImageError, VivantError
 from vivant.files import one_line
-from vivant_kiosk.api.problems import refused
 from vivant_kiosk.compositions import Composition, Compositions
 from vivant_kiosk.gallery import Exhibition
 from vivant_kiosk.metrics import Metrics
+from vivant_kiosk.refusals import refused
 from vivant_kiosk.settings import Settings
 from vivant_kiosk.uploads import Uploads
 from vivant_kiosk.workshop import BusyError, NotReadyError, Workshop

@@ -19,7 +19,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from vivant.containers import MAX_BYTES
-from vivant_kiosk.api.problems import Refused, refused
+from vivant_kiosk.refusals import Refused, refused
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

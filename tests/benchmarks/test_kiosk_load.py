@@ -12,7 +12,7 @@ def kiosk_load(load):
 
 
 def test_a_small_crowd_loses_nothing(kiosk_load, store):
-    seen, watched = kiosk_load.run(clients=4, seconds=4, store=store.root)
+    seen, watched = kiosk_load.run(clients=4, seconds=2, store=store.root)
     assert seen.lost == []
     assert set(seen.statuses) <= kiosk_load.GOOD
     finished = seen.ends["picture"] + seen.ends["jpeg"]

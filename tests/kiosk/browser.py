@@ -149,10 +149,9 @@ class Visitor:
         """Return the pixels of an element, uint8 [H,W,3] RGB, as they are on the screen."""
         return load_image(self.page.locator(selector).screenshot())
 
-    def look(self, name):
+    def look(self, name, fade_ms=1000):
         """See that nothing on this screen is cut, too small, or on top of something else."""
-        self.page.evaluate("() => document.fonts.ready")
-        self.page.wait_for_timeout(1000)  # until it has faded in
+        self.page.wait_for_timeout(fade_ms)
         if SCREENS:
             self._keep(name)
         assert self.page.evaluate(_RULER) == [], f"{name} at {self.size}"

@@ -296,6 +296,14 @@ def test_slow_clients_are_let_go_and_others_are_served_meanwhile(attacked):
         assert each.end() == b""
 
 
+def test_composing_leaves_the_processors_to_pages_and_answers(attacked):
+    tasks = Path(f"/proc/{attacked.process.pid}/task")
+    stats = {task.name: (task / "stat").read_text() for task in tasks.iterdir()}
+    niceness = {name: int(stat.rpartition(")")[2].split()[16]) for name, stat in stats.items()}
+    assert niceness[str(attacked.process.pid)] == 0
+    assert 10 in niceness.values()
+
+
 # Engines ----------------------------------------------------------------------------------------
 
 

@@ -174,8 +174,8 @@ def test_progress_is_shown_as_it_comes(visitor):
             .observe(document.querySelector("#step"), { attributes: true })"""
     )
     visitor.touch("#shoot")
-    visitor.page.wait_for_selector('#step[data-text="progress.composite"]')
-    visitor.look("5-progress")
+    visitor.page.wait_for_selector('#step[data-text="progress.matte"]')
+    visitor.look("5-progress", fade_ms=700)
     visitor.until_on("result")
     visitor.page.wait_for_timeout(100)  # until all was noted
     stages = [each for each in dict.fromkeys(seen) if each not in {None, "progress.queued"}]
@@ -220,6 +220,7 @@ def test_languages(visitor, size):
         visitor.until_on("consent")
         visitor.look(f"9-consent-{language}")
         visitor.touch("#back")
+        visitor.until_on("choose")
         visitor.touch("#back")
     assert len(set(titles.values())) == 4
 

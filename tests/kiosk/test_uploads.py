@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from vivant_kiosk.api.problems import Refused
+from vivant_kiosk.refusals import Refused
 from vivant_kiosk.uploads import MAX_FORM_BYTES, MAX_PARTS, Uploads, parse_form
 
 from .conftest import form_of, jpeg_of, request_of, until

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from vivant.backends import usable_cores
+from vivant.backends.onnxruntime import import_onnxruntime
 from vivant.errors import ModelError
 from vivant_export.precision.nodes import (
     CONTRACTIONS,
@@ -151,8 +152,7 @@ def _reporting(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
 
 
 def _session(model: onnx.ModelProto) -> Any:
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3

@@ -23,10 +23,10 @@ from vivant.images import load_image
 from vivant.roles import Image
 from vivant.studio import WORKING_SIDE, reduce_to
 from vivant_kiosk import drafts
-from vivant_kiosk.api.problems import Refused, documented, refused
 from vivant_kiosk.api.schemas import Body, binary
 from vivant_kiosk.compositions import Composition, Options, Stage
 from vivant_kiosk.drafts import Draft
+from vivant_kiosk.refusals import Refused, documented, refused
 from vivant_kiosk.security import bearer, is_holder
 from vivant_kiosk.service import Service, queueing, service_of
 from vivant_kiosk.uploads import Form, parse_form

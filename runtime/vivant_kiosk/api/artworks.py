@@ -11,9 +11,9 @@ from fastapi import APIRouter, Depends, Header, Path, Response
 from vivant.artwork import Artwork
 from vivant.errors import ImageError
 from vivant_kiosk.api import schemas
-from vivant_kiosk.api.problems import Refused, documented, refused
 from vivant_kiosk.api.schemas import ARTWORK_PATTERN
 from vivant_kiosk.gallery import Rendition
+from vivant_kiosk.refusals import Refused, documented, refused
 from vivant_kiosk.service import Service, service_of, size_of
 
 _log = logging.getLogger(__name__)

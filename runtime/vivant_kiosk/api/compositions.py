@@ -22,10 +22,10 @@ from vivant.roles import Image
 from vivant.studio import WORKING_SIDE, reduce_to
 from vivant_kiosk.api import schemas
 from vivant_kiosk.api.artworks import find as find_artwork
-from vivant_kiosk.api.problems import Refused, documented, refused
 from vivant_kiosk.api.schemas import ARTWORK_PATTERN, ID_PATTERN
 from vivant_kiosk.compositions import Composition, Event, Options, Stage
 from vivant_kiosk.problems import problem_of
+from vivant_kiosk.refusals import Refused, documented, refused
 from vivant_kiosk.service import Service, queueing, service_of
 from vivant_kiosk.uploads import MAX_FORM_BYTES, Form, parse_form
 

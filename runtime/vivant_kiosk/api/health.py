@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 
-from vivant_kiosk.api.problems import documented, refused
 from vivant_kiosk.api.schemas import Health, Readiness, binary
 from vivant_kiosk.metrics import MEDIA_TYPE
+from vivant_kiosk.refusals import documented, refused
 from vivant_kiosk.service import Service, service_of
 
 router = APIRouter(tags=["health"])

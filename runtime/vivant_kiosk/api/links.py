@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends
 
 from vivant_kiosk.api import schemas
 from vivant_kiosk.api.compositions import CompositionId, find
-from vivant_kiosk.api.problems import documented, refused
 from vivant_kiosk.compositions import State
 from vivant_kiosk.downloads import base_url, qr_code
+from vivant_kiosk.refusals import documented, refused
 from vivant_kiosk.service import Service, service_of
 
 router = APIRouter(prefix="/v1/compositions", tags=["compositions"])

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 from vivant.errors import ImageError, VivantError
 from vivant.images import encode_image, load_image
 from vivant.live import LivePreview, Preview
-from vivant_kiosk.api.problems import Refused
+from vivant_kiosk.refusals import Refused
 from vivant_kiosk.security import POLICY_VIOLATION, SUBPROTOCOL
 from vivant_kiosk.service import Service, service_of
 
