@@ -56,7 +56,7 @@ serve: .venv/.kiosk engines/mtcnn/fp32/manifest.json  ## open the kiosk's page o
 	$(BIN)/vivant serve --open
 
 test: .venv/.browser engines/mtcnn/fp32/manifest.json  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 kiosk-binary: .venv/.binary engines/mtcnn/fp32/manifest.json  ## build the service as a folder that needs no Python
 	$(BIN)/pyinstaller --noconfirm --log-level WARN --workpath dist/.work deploy/vivant-kiosk.spec
@@ -106,5 +106,9 @@ soak: .venv/.bench  ## compose 500 pictures in a row and watch the memory
 	done
 	$(BENCH)/tables.py
 
+load: .venv/.bench engines/mtcnn/fp32/manifest.json  ## send 50 visitors to the kiosk for five minutes
+	$(BENCH)/kiosk_load.py --clients 50 --seconds 300 --json $(FIGURES)/kiosk.json
+	$(BENCH)/tables.py
+
 clean:  ## remove what make has built
-	rm -rf .venv demo engines/mtcnn engines/untrained .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv demo dist engines/mtcnn engines/untrained .mypy_cache .pytest_cache .ruff_cache

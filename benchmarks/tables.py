@@ -1,8 +1,8 @@
 """Put what was measured into ``docs/benchmarks.md``: its tables are generated, its text is not.
 
 A table stands between ``<!-- begin NAME -->`` and ``<!-- end -->``. NAME is "peers", "gpu",
-"latency PROFILE", "latency PROFILE tuned", "latency PROFILE DEVICE", "memory" or "quality
-BENCHMARK"; the rows come from the JSON files in ``docs/benchmarks/``.
+"latency PROFILE", "latency PROFILE tuned", "latency PROFILE DEVICE", "memory", "kiosk" or
+"quality BENCHMARK"; the rows come from the JSON files in ``docs/benchmarks/``.
 """
 
 from __future__ import annotations
@@ -170,11 +170,34 @@ def quality(rows: Sequence[Row], benchmark: str) -> str:
     return _with_machine(found, _markdown(["group", "pictures", *names], lines), *notes)
 
 
+def kiosk(rows: Sequence[Row], _: str) -> str:
+    """Return how the service bore a crowd."""
+    found = [row for row in rows if row["stage"] == "kiosk"]
+    if not found:
+        return ""
+    row = found[0]
+    made, (warm, end) = row["made_s"], row["warm_and_end_mb"]
+    answers = ", ".join(f"{count} x {status}" for status, count in row["statuses"].items())
+    lines = [
+        ["answers", answers],
+        ["lost", len(row["lost"])],
+        ["pictures a minute", row["per_minute"]],
+        ["upload to picture, p50 / p95 / p99", f"{made['p50']} / {made['p95']} / {made['p99']} s"],
+        ["memory after a minute, at the end", f"{warm:.0f}, {end:.0f} MB"],
+        ["event loop late, at most", f"{row['lag_ms'][1]:.0f} ms"],
+        ["`/healthz` every 50 ms, p99 / at most",
+         f"{row['probe_ms']['p99']:.0f} / {row['probe_ms']['most']:.0f} ms"],
+    ]  # fmt: skip
+    header = ["", f"{row['clients']} clients for {row['seconds']:.0f} s"]
+    return _with_machine(found, _markdown(header, lines))
+
+
 TABLES: dict[str, Callable[[Sequence[Row], str], str]] = {
     "peers": peers,
     "gpu": gpu,
     "latency": latency,
     "memory": memory,
+    "kiosk": kiosk,
     "quality": quality,
 }
 

@@ -42,7 +42,7 @@ show_page() {
         --disk-cache-size=1 --media-cache-size=1 \
         --no-first-run --no-default-browser-check --noerrdialogs \
         --disable-session-crashed-bubble --hide-crash-restore-bubble \
-        --disable-pinch --overscroll-history-navigation=0 \
+        --kiosk-printing --disable-pinch --overscroll-history-navigation=0 \
         --disable-breakpad --disable-crash-reporter \
         --disable-background-networking --disable-component-update --disable-sync \
         --disable-domain-reliability --password-store=basic \

@@ -9,6 +9,8 @@ import resource
 from vivant.errors import VivantError
 
 _PR_SET_DUMPABLE = 4  # <linux/prctl.h>
+_M_MMAP_THRESHOLD = -3  # <malloc.h>
+_PICTURE_BYTES = 128 * 1024
 
 
 class PrivacyError(VivantError):
@@ -31,3 +33,13 @@ def forbid_dumps() -> None:
         raise PrivacyError(
             f"core dumps: cannot be forbidden ({reason}); allow prctl to this process"
         )
+
+
+def give_memory_back() -> None:
+    """Let memory as large as pictures go back to the kernel as soon as it is freed.
+
+    Left to itself, glibc keeps more and more of it, with what was in it, for later use.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # musl has none, and gives back what is large
+        mallopt(_M_MMAP_THRESHOLD, _PICTURE_BYTES)

@@ -109,5 +109,5 @@ def test_an_unknown_table_is_refused(tables, rows):
 
 def test_every_table_of_the_document_is_known(tables):
     text = tables.DOCUMENT.read_text()
-    assert text.count("<!-- begin") == text.count("<!-- end -->") == 7
+    assert text.count("<!-- begin") == text.count("<!-- end -->") == 8
     assert "begin peers" in tables.filled(text, [])

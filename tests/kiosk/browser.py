@@ -22,6 +22,8 @@ SCREENS = os.environ.get("VIVANT_SCREENS")
 WAIT_MS = 60_000
 """That something has to happen in; nothing is timed."""
 
+_BETWEEN_TOUCHES_MS = 450  # sooner, the page takes it for a finger that bounced
+
 _ALONE = (
     "--no-sandbox",  # which root cannot have
     "--disable-gpu",
@@ -112,6 +114,7 @@ class Visitor:
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(url)
+        self.page.wait_for_selector("#languages button")  # the settings have arrived
 
     def close(self):
         self._context.close()
@@ -123,6 +126,7 @@ class Visitor:
         self.page.wait_for_selector(f'body[data-trouble="{trouble}"]')
 
     def touch(self, selector):
+        self.page.wait_for_timeout(_BETWEEN_TOUCHES_MS)
         self.page.tap(selector)
 
     def text(self, selector):

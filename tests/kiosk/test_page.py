@@ -183,7 +183,7 @@ def test_progress_is_shown_as_it_comes(visitor):
 
 
 def test_nobody_is_there_any_more(visitor, browser, store, tmp_path):
-    settings = {"idle_s": 10, "idle_warning_s": 3, "countdown_s": 0, "consent": False}
+    settings = {"idle_s": 20, "idle_warning_s": 3, "countdown_s": 0, "consent": False}
     with ServiceProcess(tmp_path, store.root, **settings) as service:
         service.until_ready()
         visitor = visitor(LANDSCAPE, service.url)
