@@ -9,8 +9,6 @@ import resource
 from vivant.errors import VivantError
 
 _PR_SET_DUMPABLE = 4  # <linux/prctl.h>
-_M_MMAP_THRESHOLD = -3  # <malloc.h>
-_PICTURE_BYTES = 128 * 1024
 
 
 class PrivacyError(VivantError):
@@ -36,10 +34,10 @@ def forbid_dumps() -> None:
 
 
 def give_memory_back() -> None:
-    """Let memory as large as pictures go back to the kernel as soon as it is freed.
+    """Give the kernel what was freed, which empties it; takes some milliseconds.
 
-    Left to itself, glibc keeps more and more of it, with what was in it, for later use.
+    Left to itself, glibc keeps it for later use, with what was in it.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:  # musl has none, and gives back what is large
-        mallopt(_M_MMAP_THRESHOLD, _PICTURE_BYTES)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # musl has none, and keeps little
+        trim(0)

@@ -21,7 +21,7 @@ from vivant_kiosk.api.preview import MAX_FRAME_BYTES
 from vivant_kiosk.app import RequestLog, create_app
 from vivant_kiosk.downloads import create_downloads
 from vivant_kiosk.logs import configure_logs
-from vivant_kiosk.privacy import forbid_dumps, give_memory_back
+from vivant_kiosk.privacy import forbid_dumps
 from vivant_kiosk.protocol import NEXT_HEAD_S, Connections, Limit, LimitedProtocol
 from vivant_kiosk.service import Service
 from vivant_kiosk.settings import Settings
@@ -60,7 +60,6 @@ def serve(
         ArtworkError: there is no folder of artworks where the settings say.
     """
     forbid_dumps()
-    give_memory_back()
     configure_logs(settings)
     with contextlib.ExitStack() as stack:
         # First of all: a taken port is found out before models are loaded for a minute.

@@ -19,6 +19,7 @@ from vivant.files import one_line
 from vivant_kiosk.compositions import Composition, Compositions
 from vivant_kiosk.gallery import Exhibition
 from vivant_kiosk.metrics import Metrics
+from vivant_kiosk.privacy import give_memory_back
 from vivant_kiosk.refusals import refused
 from vivant_kiosk.settings import Settings
 from vivant_kiosk.uploads import Uploads
@@ -54,6 +55,7 @@ class Service:
         self.uploads = Uploads(settings.uploads, settings.upload_s, self.metrics.refuse_upload)
         self.downloads_port = settings.downloads.port if settings.downloads else 0
         self.preview_taken = False
+        self._finished = False  # a composition, since memory was given back
         self.failure: VivantError | None = None  # the server looks for it, and ends
         self._exhibition: Exhibition | None = None
         self._threads = ThreadPoolExecutor(_DECODERS, thread_name_prefix="vivant-pictures")
@@ -127,11 +129,16 @@ class Service:
                 await self.in_thread(self._exhibition.thumbnail, artwork)
 
     async def _sweep(self) -> None:
+        held = 0
         while True:
             await asyncio.sleep(_SWEEP_S)
             self.compositions.sweep()
+            if self._finished or held != self.compositions.held():
+                self._finished, held = False, self.compositions.held()
+                await self.in_thread(give_memory_back)
 
     def _count(self, composition: Composition) -> None:
+        self._finished = True
         self.metrics.count_composition(composition.facts())
 
 
