@@ -34,6 +34,18 @@ _ALONE = (
     "--disable-sync",
 )
 
+# What is seen for a moment only: screens, and what the page says of the picture's progress.
+_DIARY = """
+window.diary = [];
+new MutationObserver((changes) => {
+  for (const { target, attributeName } of changes) {
+    const seen = attributeName === "data-screen" ? target.dataset.screen
+      : target.id === "step" ? target.dataset.text : undefined;
+    if (seen && seen !== diary.at(-1)) diary.push(seen);
+  }
+}).observe(document, { subtree: true, attributeFilter: ["data-screen", "data-text"] });
+"""
+
 # What a person would see at once: words cut off, things on top of each other, small buttons.
 _RULER = """
 () => {
@@ -113,6 +125,7 @@ class Visitor:
         self.page.set_default_timeout(WAIT_MS)
         self.errors = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.add_init_script(_DIARY)
         self.page.goto(url)
         self.page.wait_for_selector("#languages button")  # the settings have arrived
 
@@ -121,6 +134,18 @@ class Visitor:
 
     def until_on(self, screen):
         self.page.wait_for_selector(f'body[data-screen="{screen}"]')
+
+    def until(self, expression):
+        """Wait for what the page's policy lets it not wait for by itself: that needs eval."""
+        for _ in range(WAIT_MS // 50):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"never came true: {expression}")
+
+    def diary(self):
+        """Return the screens, and the steps of pictures, in the order in which they were seen."""
+        return self.page.evaluate("diary")
 
     def until_in(self, trouble):
         self.page.wait_for_selector(f'body[data-trouble="{trouble}"]')

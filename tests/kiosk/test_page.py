@@ -102,9 +102,12 @@ def test_the_whole_journey(visitor, service, size):
     )
     visitor.look("4-camera")
     visitor.touch("#shoot")
-    visitor.until_on("countdown")
-    visitor.until_on("progress")
     visitor.until_on("result")
+    assert visitor.diary() == [
+        *("attract", "choose", "consent", "camera", "countdown", "progress"),
+        *(each for each in visitor.diary() if each.startswith("progress.")),
+        "result",
+    ]
     assert len(made) == 1
     visitor.page.wait_for_timeout(4000)  # until the slider has shown itself
     slide_to(visitor, 0)
@@ -167,23 +170,16 @@ def take_it_along(visitor):
 def test_progress_is_shown_as_it_comes(visitor):
     visitor = visitor(PORTRAIT)
     visitor.to_camera("spring-garden")
-    seen = []
-    visitor.page.expose_function("noted", lambda step: seen.append(step))  # noqa: PLW0108
-    visitor.page.evaluate(
-        """() => new MutationObserver(() => noted(document.querySelector("#step").dataset.text))
-            .observe(document.querySelector("#step"), { attributes: true })"""
-    )
     visitor.touch("#shoot")
-    visitor.page.wait_for_selector('#step[data-text="progress.matte"]')
-    visitor.look("5-progress", fade_ms=700)
+    visitor.until("diary.includes('progress.matte')")
+    visitor.look("5-progress", fade_ms=600)
     visitor.until_on("result")
-    visitor.page.wait_for_timeout(100)  # until all was noted
-    stages = [each for each in dict.fromkeys(seen) if each not in {None, "progress.queued"}]
-    assert stages[-3:] == ["progress.matte", "progress.composite", "progress.harmonized"]
+    stages = ["progress.running", "progress.matte", "progress.composite", "progress.harmonized"]
+    assert visitor.diary()[-5:] == [*stages, "result"]
 
 
 def test_nobody_is_there_any_more(visitor, browser, store, tmp_path):
-    settings = {"idle_s": 20, "idle_warning_s": 3, "countdown_s": 0, "consent": False}
+    settings = {"idle_s": 20, "idle_warning_s": 8, "countdown_s": 0, "consent": False}
     with ServiceProcess(tmp_path, store.root, **settings) as service:
         service.until_ready()
         visitor = visitor(LANDSCAPE, service.url)
@@ -243,7 +239,7 @@ def test_a_picture_is_printed_alone(visitor, size):
     visitor.page.reload()
     visitor.to_result("evening-path")
     visitor.touch("#print")
-    visitor.page.wait_for_function("window.printed")
+    visitor.until("window.printed")
     visitor.page.emulate_media(media="print")
     visible = visitor.page.evaluate(
         """() => [...document.querySelectorAll("button, h1, p, input")]
@@ -254,7 +250,7 @@ def test_a_picture_is_printed_alone(visitor, size):
 
 @EITHER
 def test_the_service_is_killed_and_comes_back_during_the_countdown(visitor, store, tmp_path, size):
-    settings = {"countdown_s": 5}
+    settings = {"countdown_s": 8}
     with ServiceProcess(tmp_path, store.root, **settings) as service:
         service.until_ready()
         visitor = visitor(size, service.url)
@@ -292,7 +288,7 @@ def test_others_come_first(visitor, service, size):
             return
         refused.append(route)
         problem = {"type": "urn:vivant:problem:busy", "title": "-", "status": 429, "detail": "-"}
-        headers = {"Retry-After": "3", "Content-Type": "application/problem+json"}
+        headers = {"Retry-After": "8", "Content-Type": "application/problem+json"}
         route.fulfill(status=429, headers=headers, json=problem)
 
     visitor.page.route("**/v1/compositions", refuse_once)
