@@ -50,7 +50,7 @@ PROBE_S = 0.05
 GOOD = {200, 201, 202, 204, 429}
 
 _WARM_SHARE = 0.2  # of the time; at most a minute
-_WINDOW_SHARE = 0.05  # of the time, over which memory is averaged
+_WINDOW_SHARE = 0.2  # of the time, for each median of the memory
 _READY_S = 120.0
 _ANSWER_S = 90.0
 _SERVES = "vivant serves "
@@ -304,7 +304,7 @@ def _ask(url: str, pipe: Connection) -> None:
 def memory(resident_mb: Sequence[float]) -> tuple[float, float, float]:
     """Return the memory once it is warmed up and at the end, MB, and its growth in percent.
 
-    Both are medians over a twentieth of the time: memory goes up and down with each picture.
+    Both are medians over a fifth of the time: memory goes up and down with each picture, by a third.
     """
     window = max(1, round(_WINDOW_SHARE * len(resident_mb)))
     warm = min(round(_WARM_SHARE * len(resident_mb)), 60)

@@ -47,7 +47,7 @@ def test_it_is_reported_as_rows_of_the_others(kiosk_load, monkeypatch, capsys, t
 
 
 def test_memory_is_compared_once_it_is_warmed_up(kiosk_load):
-    course = [100.0] * 20 + [200.0] * 75 + [210.0] * 5
+    course = [100.0] * 20 + [200.0] * 60 + [210.0] * 20
     assert kiosk_load.memory(course) == (200.0, 210.0, pytest.approx(5.0))
 
 
