@@ -304,7 +304,7 @@ def _ask(url: str, pipe: Connection) -> None:
 def memory(resident_mb: Sequence[float]) -> tuple[float, float, float]:
     """Return the memory once it is warmed up and at the end, MB, and its growth in percent.
 
-    Both are medians over a fifth of the time: memory goes up and down with each picture, by a third.
+    Both are medians over a fifth of the time: memory goes up and down with each picture.
     """
     window = max(1, round(_WINDOW_SHARE * len(resident_mb)))
     warm = min(round(_WARM_SHARE * len(resident_mb)), 60)
