@@ -14,6 +14,7 @@ set -u
 
 url=${VIVANT_URL:-http://127.0.0.1:8080/}
 origin=$(printf '%s' "$url" | sed -E 's#^(https?://[^/]+).*#\1#')
+token=$(printf '%s' "$url" | sed -n 's/.*#token=//p')
 profile=${XDG_RUNTIME_DIR:?is not set; start this from a session, not from cron}/vivant-screen
 shown=
 
@@ -48,17 +49,31 @@ show_page() {
         --disable-domain-reliability --password-store=basic \
         --disable-features=Translate,MediaRouter,SpareRendererForSitePerProcess &
     shown=$!
-    # A page has a renderer, and spare ones are switched off: none for 30 s is a page that crashed,
-    # which a browser shows until somebody comes.
+    # A browser shows a page that crashed or hangs until somebody comes: it is given 30 s.
     missed=0
     while [ "$missed" -lt 6 ] && pause 5 && kill -0 "$shown" 2>/dev/null; do
-        if pgrep -f -- "--type=renderer .*--user-data-dir=$profile" >/dev/null; then
-            missed=0
-        else
-            missed=$((missed + 1))
-        fi
+        if page_lives; then missed=0; else missed=$((missed + 1)); fi
     done
+    stop_browser
+}
+
+# A page has a renderer (spare ones are switched off), and asks the service twice a minute. Where
+# the service does not answer, it cannot tell.
+page_lives() {
+    pgrep -f -- "--type=renderer .*--user-data-dir=$profile" >/dev/null || return
+    silent_s=$(curl --silent --fail --max-time 2 --header "Authorization: Bearer $token" \
+        "$origin/metrics" | sed -n 's/^vivant_page_silent_seconds \([0-9]*\).*/\1/p')
+    [ "${silent_s:-0}" -lt 180 ]
+}
+
+# What hangs may not heed the first signal, and would stay when the browser is gone.
+stop_browser() {
     kill "$shown" 2>/dev/null
+    for _ in 1 2 3 4 5; do
+        kill -0 "$shown" 2>/dev/null || break
+        pause 1
+    done
+    pkill -KILL -f -- "--user-data-dir=$profile"
     wait "$shown"
 }
 
@@ -67,7 +82,7 @@ pause() { sleep "$1" & wait $!; }
 
 end() {
     trap - EXIT
-    [ -z "$shown" ] || { kill "$shown" && wait "$shown"; } 2>/dev/null
+    [ -z "$shown" ] || stop_browser
     rm -rf "$profile"
     exit 0
 }
@@ -82,6 +97,6 @@ while :; do
     await_service
     rm -rf "$profile"
     show_page
-    say "the browser ended or its page crashed ($?); starting it again"
+    say "the browser ended, or its page crashed or hung ($?); starting it again"
     pause 2
 done

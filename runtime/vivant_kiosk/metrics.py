@@ -52,6 +52,7 @@ class Metrics:
             registry=registry,
         )
         self._worst_lag_s = 0.0
+        self._page_asked_at = time.monotonic()
         ProcessCollector(registry=registry)
         registry.register(_Now(lambda: self._gauges(status(), held())))
 
@@ -71,6 +72,10 @@ class Metrics:
         """Count an upload that was refused, by the code of its problem."""
         self._refused.labels(reason).inc()
 
+    def hear_page(self) -> None:
+        """Note that a page asked how things are, which each does twice a minute."""
+        self._page_asked_at = time.monotonic()
+
     async def watch_loop(self) -> None:
         """Measure, for ever, how late the event loop is: that is what a blocked loop looks like."""
         while True:
@@ -86,6 +91,8 @@ class Metrics:
         yield "vivant_ready", "1 where photos are taken.", status.ready
         yield "vivant_degraded", "1 where another profile stands in.", status.degraded is not None
         yield "vivant_event_loop_lag_max_seconds", "The longest since the start.", self._worst_lag_s
+        silent_s = time.monotonic() - self._page_asked_at
+        yield "vivant_page_silent_seconds", "Since a page asked how things are.", silent_s
 
 
 class _Now(Collector):

@@ -101,7 +101,7 @@ def make_server(
         ws_ping_timeout=10,
         lifespan="on",
         log_config=None,
-        log_level="error",  # strangers make it warn as often as they like,
+        log_level="error",  # strangers could make it warn without end
         access_log=False,
         proxy_headers=False,
         server_header=False,

@@ -192,9 +192,15 @@ def screen(tmp_path, program):
 
 
 class Lives(http.server.BaseHTTPRequestHandler):
+    page_silent_s = 5
+
     def do_GET(self):
-        self.send_response(200 if self.path == "/healthz" else 404)
+        allowed = self.path == "/healthz" or self.headers["Authorization"] == "Bearer secret"
+        self.send_response(200 if allowed else 401)
         self.end_headers()
+        if allowed:
+            figure = f"vivant_page_silent_seconds {self.page_silent_s}.25"
+            self.wfile.write(f"# HELP\n{figure}\n".encode())
 
     def log_message(self, *_):
         pass
@@ -209,6 +215,14 @@ def service():
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def browser(tmp_path, program):
+    """A browser that goes on until it is killed, whatever becomes of its page."""
+    shown = tmp_path / "shown"
+    program("chromium", f"echo >> {shown}; trap '' TERM; while :; do sleep 1; done")
+    return lambda: shown.read_text().count("\n") if shown.is_file() else 0
 
 
 def until(condition):
@@ -236,13 +250,22 @@ def test_the_screen_shows_the_page_again_and_again(tmp_path, program, screen, se
 
 
 @needs_curl
-def test_a_page_that_crashed_is_shown_again(tmp_path, program, screen, service):
-    # It goes on, as a browser does whose page has crashed: without a renderer.
-    shown = tmp_path / "shown"
-    program("chromium", f"echo >> {shown}; exec {shutil.which('sleep')} 60")
-    process, _ = screen(VIVANT_URL=service)
-    until(lambda: shown.is_file() and shown.read_text().count("\n") >= 2)
+def test_a_page_that_crashed_is_shown_again(program, browser, screen, service):
+    program("pgrep", "exit 1")  # no renderer
+    process, _ = screen(VIVANT_URL=f"{service}/#token=secret")
+    until(lambda: browser() >= 2)
     assert process.poll() is None
+
+
+@needs_curl
+def test_a_page_that_hangs_is_shown_again(tmp_path, program, browser, screen, service, monkeypatch):
+    looked = tmp_path / "looked"
+    program("pgrep", f"echo >> {looked}")  # there is a renderer
+    screen(VIVANT_URL=f"{service}/#token=secret")
+    until(lambda: looked.is_file() and looked.read_text().count("\n") >= 20)
+    assert browser() == 1
+    monkeypatch.setattr(Lives, "page_silent_s", 200)
+    until(lambda: browser() >= 2)
 
 
 @needs_curl

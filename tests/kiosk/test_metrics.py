@@ -54,6 +54,13 @@ def test_gauges_are_those_of_now(metrics):
     assert known["process_resident_memory_bytes",] > 0
 
 
+def test_a_page_that_falls_silent_is_seen(metrics):
+    metrics._page_asked_at -= 200
+    assert 200 <= figures(metrics)["vivant_page_silent_seconds",] < 260
+    metrics.hear_page()
+    assert figures(metrics)["vivant_page_silent_seconds",] < 60
+
+
 def test_refused_uploads_are_counted_by_reason(metrics):
     metrics.refuse_upload("too-large")
     metrics.refuse_upload("too-large")

@@ -137,6 +137,18 @@ def test_the_whole_journey(visitor, service, size):
     assert [service.client.get(each).status_code for each in made] == [404, 404]
 
 
+def test_on_every_screen_the_page_shows_that_it_lives(visitor):
+    visitor = visitor()
+    visitor.page.clock.install()
+    visitor.page.reload()
+    visitor.until_on("attract")
+    visitor.touch("#start")
+    visitor.until_on("choose")
+    # Later, the page is back on its first screen, which asks anyway.
+    with visitor.page.expect_response("**/v1/kiosk", timeout=20_000):
+        visitor.page.clock.run_for(31_000)
+
+
 def slide_to(visitor, value):
     visitor.page.locator("#compare").evaluate(
         "(e, value) => { e.value = value; e.dispatchEvent(new Event('input')); }", value

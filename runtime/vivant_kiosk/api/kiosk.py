@@ -19,6 +19,7 @@ router = APIRouter(prefix="/v1", tags=["kiosk"])
 @router.get("/kiosk", response_model=Kiosk)
 async def kiosk(service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
     """Return what the page needs to know before the first visitor touches it."""
+    service.metrics.hear_page()
     settings, status = service.settings, service.workshop.status()
     return {
         "version": importlib.metadata.version("vivant"),

@@ -1,5 +1,6 @@
 /** The kiosk page: everything begins here. */
 
+import { json } from "./api.js";
 import { watchIdleness } from "./idle.js";
 import { attract } from "./screens/attract.js";
 import { camera } from "./screens/camera.js";
@@ -14,6 +15,13 @@ import { addScreens, find, show } from "./stage.js";
 import { language, hasLanguage, loadLanguages, nameOf, setLanguage } from "./texts.js";
 import { tameTouch } from "./touch.js";
 import { farewell } from "./visit.js";
+
+const BEAT_S = 30;
+
+/** Ask twice a minute, whatever is on: of a page that falls silent the staff's tools know it hangs. */
+function beat() {
+  setInterval(() => void json("/v1/kiosk").catch(() => {}), BEAT_S * 1000);
+}
 
 /** The buttons for the languages, which the service may change; the page's own have names. */
 function offerLanguages() {
@@ -42,6 +50,7 @@ function languageButton(code) {
 async function begin() {
   tameTouch();
   watchIdleness();
+  beat();
   document.addEventListener("language", offerLanguages);
   addEventListener("pagehide", farewell);
   addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
