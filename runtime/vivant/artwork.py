@@ -16,17 +16,15 @@ from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 from numpy.typing import NDArray
 
 from vivant.artwork_file import FILE_NAME, OUTPUT_HEIGHTS, Table, read_tables
 from vivant.containers import MAX_PIXELS
 from vivant.errors import ArtworkError, ImageError
 from vivant.files import one_line
-from vivant.images import load_image
+from vivant.images import load_image, load_layer
 from vivant.portrait import ShotType
-from vivant.roles import Image
+from vivant.roles import Image, Matte
 
 KEPT_PICTURES = 8
 """How many pictures, and how many occluders, stay decoded. A kiosk composes all day; at 1440
@@ -100,6 +98,7 @@ class Artwork:
 
         Raises:
             ImageError: The file was damaged or removed since the artwork was loaded.
+            ArtworkError: It was replaced by one that is nowhere transparent.
         """
         if slot.occluder is None:
             return None
@@ -170,7 +169,7 @@ def _check_pictures(
     for name, number in _first_uses(slots).items():
         with _noting(f"slot[{number}].occluder", problems):
             paths[name] = _inside(folder, name)
-            own = _size(_load_premultiplied(paths[name]))
+            own = _size(_load_occluder(paths[name])[1])
             if size not in {None, own}:
                 sizes = "{}x{} for a picture of {}x{}".format(*own, *size)
                 raise ArtworkError(f"{sizes}; save it at the picture's size")
@@ -229,7 +228,21 @@ def _modified(path: Path) -> int:
 
 
 def _load(path: Path) -> Image:
-    return load_image(path, name="/".join(path.parts[-2:]))
+    return load_image(path, name=_short(path))
+
+
+def _load_occluder(path: Path) -> tuple[Image, Matte]:
+    """Return an occluder over white, and its alpha."""
+    over_white, alpha = load_layer(path, name=_short(path))
+    if alpha is None:
+        problem = "nowhere transparent, it would hide the visitor"
+        raise ArtworkError(f"{problem}; save it as PNG or WebP with an alpha")
+    return over_white, alpha
+
+
+def _short(path: Path) -> str:
+    """Return a picture's name as errors give it: with the name of its folder."""
+    return "/".join(path.parts[-2:])
 
 
 @lru_cache(maxsize=KEPT_PICTURES)
@@ -242,7 +255,7 @@ def _picture(path: Path, modified: int, height: int) -> Image:  # noqa: ARG001  
 
 @lru_cache(maxsize=KEPT_PICTURES)
 def _occluder(path: Path, modified: int, size: tuple[int, int]) -> Occluder:  # noqa: ARG001
-    resized = _resized(_load_premultiplied(path), size)
+    resized = _resized(_premultiplied(*_load_occluder(path)), size)
     alpha = resized[..., 3:]  # its overshoot, clipped only below, is that of the colours too
     colour = 255 * resized[..., :3] / np.maximum(alpha, 1)
     straight = np.concatenate([colour, alpha], axis=2)
@@ -251,21 +264,13 @@ def _occluder(path: Path, modified: int, size: tuple[int, int]) -> Occluder:  # 
     return occluder
 
 
-def _load_premultiplied(path: Path) -> NDArray[np.float32]:
+def _premultiplied(over_white: Image, alpha: Matte) -> NDArray[np.float32]:
     """Return an occluder as float32 [H,W,4], premultiplied: only so can it be resized.
 
     Otherwise the invisible colour of transparent pixels would bleed into the edges.
     """
-    over_white = _load(path)
-    try:
-        with PIL.Image.open(path, formats=("PNG", "WEBP")) as file:
-            alpha = np.array(PIL.ImageOps.exif_transpose(file).convert("RGBA").getchannel("A"))
-    except PIL.UnidentifiedImageError:
-        raise ArtworkError("no transparency in this format; save it as PNG or WebP") from None
-    if alpha.min() == 255:
-        raise ArtworkError("nowhere transparent, it would hide the visitor; give it an alpha")
-    premultiplied = np.maximum(over_white + alpha[..., np.newaxis].astype(np.float32) - 255, 0)
-    return np.dstack([premultiplied, alpha]).astype(np.float32)
+    colour = np.maximum(over_white + alpha[..., np.newaxis].astype(np.float32) - 255, 0)
+    return np.dstack([colour, alpha]).astype(np.float32)
 
 
 def _size(array: NDArray[Any]) -> tuple[int, int]:

@@ -74,6 +74,10 @@ def _read_toml(file: Path) -> Table:
         reason = "not UTF-8; save it as UTF-8 text"
     except tomllib.TOMLDecodeError as error:
         reason = f"not TOML; correct it: {error}"
+    except RecursionError:
+        reason = "lists or tables nested too deeply; remove the inner ones"
+    except ValueError:  # of TOML that is right, Python refuses integers of thousands of digits
+        reason = "an integer with too many digits; shorten it"
     raise ArtworkError(f"{one_line(file)}: {reason}")
 
 
@@ -96,12 +100,20 @@ def _checked(
         if name in data:
             try:
                 values[name] = key.parse(data[name])
-            except ValueError:
-                found = one_line(repr(data[name]))
+            except (ValueError, RecursionError):
+                found = _shown(data[name])
                 problems.append(f"{where}{name}: found {found}, allowed: {key.allowed}")
         elif name in _REQUIRED:
             problems.append(f"{where}{name}: missing, allowed: {key.allowed}")
     return values
+
+
+def _shown(value: Any) -> str:
+    """Return a value fit for a message: one line, printable, not endless."""
+    try:
+        return one_line(repr(value))
+    except (ValueError, RecursionError):  # dotted keys nest, hexadecimal digits go on, without end
+        return "a value too long or too deep to show"
 
 
 def _check_names(slots: Sequence[Table], problems: list[str]) -> None:

@@ -83,11 +83,26 @@ def load_image(source: ImageSource, *, name: str | None = None) -> Image:
             animated, empty, or larger than ``MAX_BYTES``, ``MAX_PIXELS`` or ``MAX_SIDE``.
     """
     with _named_errors(_label(source, name)):
-        container = open_container(_read(source))
-        colour, alpha = _split_alpha(_decode_upright(container))
-        colour = _to_srgb(colour, container.icc)
-        colour = _flatten_over_white(colour, alpha)
-        return _to_array(colour)
+        return _to_array(_decode_flat(source)[0])
+
+
+def load_layer(source: ImageSource, *, name: str | None = None) -> tuple[Image, Matte | None]:
+    """Read a picture to lay over others: what it shows over white, and its transparency.
+
+    Args:
+        source: The file's content (bytes-like) or the path to it (``str`` or ``PathLike``).
+        name: What to call the picture in an error; the path, or "image", when left out.
+
+    Returns:
+        What ``load_image`` returns, and alpha, ``uint8 [H,W]``, 0..255, upright, or ``None``
+        when the picture is nowhere transparent; writable and contiguous, both.
+
+    Raises:
+        ImageError: As ``load_image`` does.
+    """
+    with _named_errors(_label(source, name)):
+        flat, alpha = _decode_flat(source)
+        return _to_array(flat), None if alpha is None else np.array(alpha)
 
 
 def load_matte(source: ImageSource, *, name: str | None = None) -> Matte:
@@ -226,6 +241,13 @@ def _decode_upright(container: Container) -> PIL.Image.Image:
     _check_size(picture.size)  # HEIF may hold more than its header admits
     turn = _UPRIGHT.get(container.orientation)
     return picture if turn is None else picture.transpose(turn)
+
+
+def _decode_flat(source: ImageSource) -> tuple[PIL.Image.Image, PIL.Image.Image | None]:
+    """Return the picture as sRGB over white, and alpha as L, or None if all opaque."""
+    container = open_container(_read(source))
+    colour, alpha = _split_alpha(_decode_upright(container))
+    return _flatten_over_white(_to_srgb(colour, container.icc), alpha), alpha
 
 
 def _split_alpha(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, PIL.Image.Image | None]:

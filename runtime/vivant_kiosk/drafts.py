@@ -13,6 +13,7 @@ it names, when an artwork is deleted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -46,6 +47,9 @@ _UNFINISHED = re.compile(r"\.artwork-[0-9a-f]{16}\.toml|\.[0-9a-f]{16}\.tmp")
 _LIST = re.compile(r"\[\n((?:    .*,\n)+)\]")  # no string of TOML ends a line with a bracket
 _SIGNATURES = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG\r\n\x1a\n", ".png"), (b"RIFF", ".webp"))
 
+_UNSUPPORTED = {errno.EBADF, errno.EINVAL, errno.ENOTSUP}
+"""What file systems answer that cannot sync folders; there are some over a network."""
+
 _lock = threading.Lock()
 
 
@@ -76,24 +80,17 @@ def save(folder: Path, draft: Draft) -> Path:
 
     Raises:
         ArtworkError: The draft breaks a rule; each problem by its key, slots counting from 1.
-        OutputError: The folder cannot be written to.
+        OutputError: The folder cannot be written to, and the old artwork stays; or the new one
+            is in place, but a power cut may yet undo it. The message says which.
     """
     _check_id(draft.id)
-    with _lock, _writing(folder):
-        home = find_home(folder, draft.id) or _free(folder / draft.id)
-        _sweep(home)
-        home.mkdir(exist_ok=True)
-        before = set(home.iterdir())
-        try:
-            file = _write(draft, home)
-            _load(file, home)
-            file.replace(home / FILE_NAME)
-            _sync(home)
-            _sync(folder)
-        except BaseException:
-            _discard(set(home.iterdir()) - before)
-            _remove_if_empty(home)
-            raise
+    with _lock:
+        with _writing(folder):
+            home = find_home(folder, draft.id) or _free(folder / draft.id)
+            _sweep(home)
+            home.mkdir(exist_ok=True)
+            _replace(draft, home)
+        _confirm(home)
         return home
 
 
@@ -157,15 +154,9 @@ def read_tables(home: Path) -> dict[str, Any]:
 
 def pictures(home: Path) -> set[Path]:
     """Return the picture files in ``home`` that its artwork names."""
-    tables = read_tables(home)
-    slots = tables.get("slot")
-    named = [(tables.get("artwork"), "image")]
-    named += [(slot, "occluder") for slot in (slots if isinstance(slots, list) else ())]
     found = set()
-    for table, key in named:
-        name = table.get(key) if isinstance(table, dict) else None
+    for path in _named(home, read_tables(home)):
         with contextlib.suppress(OSError, ValueError):  # a name too long, or with a null byte
-            path = home / name if isinstance(name, str) else home
             if path.is_file() and path.resolve().is_relative_to(home.resolve()):
                 found.add(path)
     return found
@@ -179,6 +170,15 @@ def recover(folder: Path) -> None:
                 _sweep(home)
 
 
+def _named(home: Path, tables: Mapping[str, Any]) -> set[Path]:
+    """Return the paths that an artwork's tables name, whatever is there."""
+    slots = tables.get("slot")
+    places = [(tables.get("artwork"), "image")]
+    places += [(slot, "occluder") for slot in (slots if isinstance(slots, list) else ())]
+    names = [table.get(key) for table, key in places if isinstance(table, dict)]
+    return {home / name for name in names if isinstance(name, str)}
+
+
 def _check_id(artwork_id: str) -> None:
     if not _ID.fullmatch(artwork_id) or len(artwork_id) > MOST_ID_LETTERS:
         found, allowed = one_line(repr(artwork_id)), "lowercase letters, digits, single dashes"
@@ -190,6 +190,37 @@ def _free(home: Path) -> Path:
         taken = f"the folder {home.name!r} is that of artwork {id_of(home)!r}"
         raise ArtworkError(f"artwork.id: {taken}; choose another")
     return home
+
+
+def _replace(draft: Draft, home: Path) -> None:
+    """Let the draft take the place of what is in ``home``, or leave all as it was."""
+    before = set(home.iterdir())
+    try:
+        file = _write(draft, home)
+        _load(file, home)
+        _sync_entries(home)  # the pictures are there to stay before a file names them
+        _sync_entries(home.parent)
+        file.replace(home / FILE_NAME)
+    except BaseException:
+        # A server may rename and its answer get lost: what artwork.toml names now must stay.
+        _discard(set(home.iterdir()) - before - pictures(home) - {home / FILE_NAME})
+        _remove_if_empty(home)
+        raise
+
+
+def _confirm(home: Path) -> None:
+    """See that the renaming is on the disk.
+
+    It cannot be taken back: visitors may stand in the new artwork already, and a disk that
+    fails is none to write to again. But whoever saved expects it to be there tomorrow, so is told.
+    """
+    try:
+        _sync_entries(home)
+    except OSError as error:
+        raise OutputError(
+            f"{one_line(home)}: saved, but the disk did not confirm it ({error.strerror}), and a "
+            "power cut may bring back what was there before; check the disk, then save again"
+        ) from error
 
 
 def _write(draft: Draft, home: Path) -> Path:
@@ -221,7 +252,10 @@ def _copy_pictures(home: Path | None, target: Path) -> None:
     if home is None:
         return
     for path in pictures(home):
-        copy = target / path.relative_to(home)
+        place = os.path.normpath(path.relative_to(home))
+        if place.startswith(os.pardir):  # back in by its own name, which the target has not
+            continue
+        copy = target / place
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
 
@@ -266,15 +300,25 @@ def _sweep(home: Path) -> None:
     A file that somebody broke or put away for now still needs its pictures.
     """
     files = set(home.iterdir()) if home.is_dir() else set()
-    unfinished = {path for path in files if _UNFINISHED.fullmatch(path.name)}
-    stale = unfinished
-    if read_tables(home) or (unfinished and not (home / FILE_NAME).exists()):
-        ours = {path for path in files if _OURS.fullmatch(path.name)}
-        stale = stale | (ours - pictures(home))
+    stale = {path for path in files if _UNFINISHED.fullmatch(path.name)}
+    tables = read_tables(home)
+    if tables or (stale and home / FILE_NAME not in files):
+        stale |= {path for path in files if _OURS.fullmatch(path.name)}
+    needed = _targets(_named(home, tables))
+    stale = {path for path in stale if not path.is_symlink() and path.resolve() not in needed}
     for path in stale:
         path.unlink()
     if stale:
         _remove_if_empty(home)
+
+
+def _targets(paths: set[Path]) -> set[Path]:
+    """Return the files behind ``paths``: people also write ``./sub/../a.png``, and link."""
+    found = set()
+    for path in paths:
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # no path, links in a circle
+            found.add(path.resolve())
+    return found
 
 
 def _discard(paths: set[Path]) -> None:
@@ -322,3 +366,12 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sync_entries(folder: Path) -> None:
+    """Sync a folder, where its file system can: nobody could save on the others otherwise."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import shutil
+import stat
 
 import numpy as np
 import PIL.Image
@@ -107,7 +110,7 @@ def test_an_old_picture_goes_at_the_next_save_and_not_before(saved):
             "occluder 2 was not sent",
         ),
         (Draft(tables(slot={"occluder": 1}), picture(), {1: occluder((4, 3))}), "picture's size"),
-        (Draft(tables(slot={"occluder": 1}), picture(), {1: picture()}), "no transparency"),
+        (Draft(tables(slot={"occluder": 1}), picture(), {1: picture()}), "nowhere transparent"),
         (Draft(tables(slot={"occluder": "../x.png"}), picture()), "outside the folder"),
         (Draft(tables(artwork={"credit": None}), picture()), "what TOML cannot"),
         (Draft(tables(artwork={"credit": "\ud800"}), picture()), "what TOML cannot"),
@@ -210,6 +213,82 @@ def test_an_interrupted_save_leaves_the_old_artwork_and_the_next_start_tidies(
     assert content(saved) == before
 
 
+@pytest.mark.parametrize("artwork_id", ["night-cafe", "new"])
+@pytest.mark.parametrize("failing", range(5))
+def test_a_disk_that_fails_leaves_the_old_artwork_or_the_new_one(
+    saved, monkeypatch, artwork_id, failing
+):
+    """The picture, the draft, both folders, and after the renaming the artwork's own again."""
+    synced, sync, before = [], os.fsync, content(saved)
+
+    def fail_once(handle):
+        synced.append(handle)
+        if len(synced) == failing + 1:
+            raise OSError(errno.EIO, "Input/output error")
+        sync(handle)
+
+    monkeypatch.setattr(drafts.os, "fsync", fail_once)
+    with pytest.raises(OutputError, match=r"\(Input/output error\)") as raised:
+        drafts.save(saved, Draft(tables({"id": artwork_id}), picture(shade=7)))
+    assert "\n" not in str(raised.value)
+    if failing < 4:
+        assert "cannot be written to" in str(raised.value)
+        assert content(saved) == before
+    else:
+        assert f"{artwork_id}: saved, but the disk did not confirm it" in str(raised.value)
+    for _ in range(2):
+        gallery = find_artworks(saved)
+        assert gallery.errors == ()
+        shades = {artwork.id: artwork.picture()[0, 0, 0] for artwork in gallery.artworks}
+        assert shades == {"night-cafe": 90} | ({artwork_id: 7} if failing == 4 else {})
+        drafts.recover(saved)
+
+
+def test_a_file_system_that_cannot_sync_folders_serves(saved, monkeypatch):
+    sync = os.fsync
+
+    def refuse_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        sync(handle)
+
+    monkeypatch.setattr(drafts.os, "fsync", refuse_folders)
+    drafts.save(saved, Draft(tables(), picture(shade=7)))
+    assert load_artwork(saved / "night-cafe").picture()[0, 0, 0] == 7
+
+
+def test_a_renaming_that_is_done_and_yet_fails_leaves_the_new_artwork(saved, monkeypatch):
+    replace = drafts.Path.replace
+
+    def lose_the_answer(path, target):
+        replace(path, target)
+        if target.name == "artwork.toml":
+            raise OSError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(drafts.Path, "replace", lose_the_answer)
+    for artwork_id in ("night-cafe", "new"):
+        with pytest.raises(OutputError, match="cannot be written to"):
+            drafts.save(saved, Draft(tables({"id": artwork_id}), picture(shade=7)))
+        assert load_artwork(saved / artwork_id).picture()[0, 0, 0] == 7
+
+
+@pytest.mark.parametrize("name", ["{0}", "./{0}", "../night-cafe/{0}", "deep/../{0}", "link.jpg"])
+def test_tidying_keeps_what_the_artwork_names_however_it_is_written(saved, name):
+    home = saved / "night-cafe"
+    image = load_artwork(home).image
+    (home / "deep").mkdir()
+    (home / "link.jpg").symlink_to(image.name)
+    (home / "painting-00000000.jpg").symlink_to(image.name)  # looks like ours; we make no links
+    stale = home / "painting-ffffffff.jpg"
+    stale.write_bytes(picture())
+    file = home / "artwork.toml"
+    file.write_text(file.read_text("utf-8").replace(image.name, name.format(image.name)), "utf-8")
+    drafts.recover(saved)
+    assert load_artwork(home).image == image
+    assert (home / "painting-00000000.jpg").is_symlink()
+    assert not stale.exists()
+
+
 def test_tidying_keeps_the_pictures_of_a_file_that_is_broken_or_put_away(saved):
     file = saved / "night-cafe" / "artwork.toml"
     pictures = {path for path in file.parent.iterdir() if path != file}
@@ -230,6 +309,19 @@ def test_a_trial_changes_nothing_and_shows_the_draft(saved):
         assert artwork.occluder(artwork.slots[0]) is not None
     assert not artwork.folder.exists()
     assert content(saved) == before
+
+
+def test_a_trial_leaves_nothing_beside_its_own_folder(saved, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(drafts.tempfile, "tempdir", str(temporary))
+    home = saved / "night-cafe"
+    file = home / "artwork.toml"
+    image = load_artwork(home).image.name
+    file.write_text(file.read_text("utf-8").replace(image, f"../night-cafe/{image}"), "utf-8")
+    with pytest.raises(ArtworkError), drafts.attempt(saved, Draft(drafts.read_tables(home))):
+        pass
+    assert not list(temporary.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_to_be_so(saved, monkeypatch):

@@ -49,6 +49,19 @@ def test_a_reload_shows_what_was_added_and_what_broke(folder):
     assert "artwork.image" in str(exhibition.errors[0])
 
 
+def test_what_is_damaged_in_any_way_is_left_out_and_named(folder):
+    for name in ("nested", "cut"):
+        shutil.copytree(ARTWORKS / "spring-garden", folder / name)
+    (folder / "nested" / "artwork.toml").write_text("slot = " + "[" * 5000)
+    occluder = folder / "cut" / "irises.webp"
+    occluder.write_bytes(occluder.read_bytes()[:5000])
+    exhibition = Exhibition(folder)
+    assert [artwork.id for artwork in exhibition.artworks] == ["night-harbour"]
+    cut, nested = map(str, exhibition.errors)
+    assert "slot[1].occluder: cut/irises.webp is truncated: send the whole file again" in cut
+    assert nested.startswith(f"{folder}/nested/artwork.toml: lists or tables nested too deeply; ")
+
+
 def test_what_was_on_show_stays_when_the_folder_vanishes(folder):
     exhibition = Exhibition(folder)
     shutil.rmtree(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,9 @@ def test_the_defaults_are_those_of_the_dataclasses(tmp_path: Path) -> None:
         ('title = "The', 'artst = ""\ntitle = "The', "unknown key, did you mean 'artist'?"),
         ('title = "The', 'colour = ""\ntitle = "The', "artwork.colour: unknown key, allowed: id,"),
         ('title = "The', 'year = 1.5\ntitle = "The', "artwork.year: found 1.5, allowed: an int"),
+        ('title = "The', f'year.{"a." * 9999}b = 1\ntitle = "The', "artwork.year: found "),
+        ('title = "The', f'year = 0x{"f" * 9999}\ntitle = "The', "year: found a value too long or"),
+        ('["half-body"]', f"[{{{'a.' * 9999}b = 1}}]", "slot[1].shot: found "),
         ('title = "The', 'output_height = 100\ntitle = "The', "output_height: found 100, allowed"),
         ('title = "The', 'people = "apart "\ntitle = "The', "allowed: one of 'together', 'apart'"),
         ("painting.png", "../a/painting.jpg", "artwork.image: found '../a/painting.jpg', but"),
@@ -203,6 +208,20 @@ def test_a_syntax_error_comes_with_its_line(tmp_path: Path) -> None:
     assert "line 2" in message(folder)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("[" * 9999 + "]" * 9999, "lists or tables nested too deeply; remove the inner ones"),
+        ("{a = " * 9999 + "1" + "}" * 9999, "lists or tables nested too deeply; remove the"),
+        ("9" * 9999, "an integer with too many digits; shorten it"),
+    ],
+)
+def test_what_is_too_deep_or_too_long_to_read_is_named(
+    tmp_path: Path, value: str, expected: str
+) -> None:
+    assert expected in message(make_folder(tmp_path / "a", f"{MINIMAL}x = {value}"))
+
+
 def test_a_file_that_is_no_text_or_missing_is_named(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "a")
     (folder / FILE_NAME).write_bytes(b"\xff\xfe")
@@ -232,6 +251,47 @@ def test_an_occluder_must_have_the_pictures_size_and_alpha(tmp_path: Path) -> No
     assert "slot[1].occluder: 400x299 for a picture of 400x300" in message(folder)
     PIL.Image.new("RGB", (400, 300)).save(folder / "table.png", "JPEG")
     assert "save it as PNG or WebP" in message(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"eXIf", b"no TIFF"),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + b'tiff:Orientation="6"'),
+        (b"zTXt", b"Comment\0\0" + zlib.compress(bytes(3_000_000))),
+        (b"fcTL", bytes(26)),
+    ],
+)
+def test_what_is_written_beside_the_pixels_of_an_occluder_does_no_harm(
+    tmp_path: Path, kind: bytes, body: bytes
+) -> None:
+    """It is nothing that is needed, and yet much of it can make Pillow fail."""
+    folder = make_folder(tmp_path / "a", FULL)
+    data = (folder / "table.png").read_bytes()
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    (folder / "table.png").write_bytes(data[:33] + chunk + data[33:])
+    artwork = find_artworks(tmp_path).artworks[0]
+    occluder = artwork.occluder(artwork.slots[0])
+    assert occluder is not None
+    assert occluder[[0, -1], 0, 3].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("failure", [SyntaxError, MemoryError, RecursionError, KeyError])
+def test_whatever_a_library_raises_over_an_occluder_is_a_problem_of_that_artwork(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
+) -> None:
+    make_folder(tmp_path / "a", FULL)
+    make_folder(tmp_path / "b", MINIMAL.replace("night-cafe", "other"))
+
+    def fail(picture: PIL.Image.Image, channel: int | str) -> PIL.Image.Image:
+        raise failure("two\nlines")
+
+    monkeypatch.setattr(PIL.Image.Image, "getchannel", fail)
+    gallery = find_artworks(tmp_path)
+    assert [artwork.id for artwork in gallery.artworks] == ["other"]
+    file = tmp_path / "a" / FILE_NAME
+    reason = "slot[1].occluder: a/table.png is damaged: save it again as JPEG, PNG or WebP"
+    assert [str(error) for error in gallery.errors] == [f"{file}: {reason}"]
 
 
 def test_an_occluder_that_slots_share_is_reported_once(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from vivant import images
 from vivant.errors import ImageError, OutputError
-from vivant.images import encode_image, load_image, load_matte, save_image
+from vivant.images import encode_image, load_image, load_layer, load_matte, save_image
 
 GRADIENT = np.stack(
     [
@@ -290,6 +290,42 @@ def test_a_matte_is_grey_or_alpha() -> None:
 def test_a_bad_matte_is_named() -> None:
     with pytest.raises(ImageError, match=r"^mask\.png is truncated"):
         load_matte(encoded(ALPHA, "png")[:-5], name="mask.png")
+
+
+# Layers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["png", "webp"])
+def test_a_layer_is_what_shows_over_white_and_its_alpha(form: str) -> None:
+    data = encoded(np.dstack([GRADIENT, ALPHA]), form)
+    over_white, alpha = load_layer(data)
+    assert alpha is not None
+    assert np.array_equal(over_white, load_image(data))
+    assert np.array_equal(alpha, ALPHA)
+    assert over_white.flags.writeable
+    assert alpha.flags.writeable
+
+
+def test_a_layer_is_turned_upright() -> None:
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6
+    stored = np.ascontiguousarray(np.dstack([GRADIENT, ALPHA])[:, ::-1].transpose(1, 0, 2))
+    over_white, alpha = load_layer(encoded(stored, "png", exif=turned))
+    assert np.array_equal(over_white, load_image(encoded(np.dstack([GRADIENT, ALPHA]), "png")))
+    assert np.array_equal(alpha, ALPHA)
+
+
+def test_a_layer_that_is_nowhere_transparent_has_no_alpha() -> None:
+    opaque = np.dstack([GRADIENT, np.full_like(ALPHA, 255)])
+    for data in (encoded(opaque, "png"), encoded(GRADIENT, "jpeg"), encoded(ALPHA, "png")):
+        over_white, alpha = load_layer(data)
+        assert alpha is None
+        assert np.array_equal(over_white, load_image(data))
+
+
+def test_a_bad_layer_is_named() -> None:
+    with pytest.raises(ImageError, match=r"^table\.png is truncated"):
+        load_layer(encoded(np.dstack([GRADIENT, ALPHA]), "png")[:-5], name="table.png")
 
 
 # Writing ---------------------------------------------------------------------------------------
