@@ -127,14 +127,14 @@ def test_the_whole_journey(visitor, service, size):
     visitor.until_on("result")
     visitor.touch("#retake")
     visitor.until_on("camera")
-    assert service.client.get(made[0]).status_code == 404
+    assert service.client.get(made[0]).status_code == 200  # a phone has its address
     visitor.page.wait_for_selector("#shoot:enabled")
     visitor.touch("#shoot")
     visitor.until_on("result")
     visitor.touch("#done")
     visitor.until_on("attract")
     visitor.page.wait_for_selector("#toast:visible")
-    assert [service.client.get(each).status_code for each in made] == [404, 404]
+    assert service.client.get(made[1]).status_code == 404
 
 
 def test_on_every_screen_the_page_shows_that_it_lives(visitor):
@@ -233,15 +233,76 @@ def test_languages(visitor, size):
     assert len(set(titles.values())) == 4
 
 
-def test_a_visitor_deletes_the_picture(visitor, service):
+def test_a_visitor_deletes_the_picture_although_a_phone_has_its_address(visitor, service):
     visitor = visitor(LANDSCAPE)
     made = composition_of(visitor.page)
     visitor.to_result()
-    assert service.client.get(made[0]).status_code == 200
+    visitor.touch("#retake")
+    visitor.page.wait_for_selector("#shoot:enabled")
+    service.until(lambda: service.client.get(made[0]).status_code == 404)
+    visitor.touch("#shoot")
+    visitor.until_on("result")
+    visitor.touch("#keep")
+    visitor.until("document.getElementById('address').textContent")
+    visitor.touch("#back")
+    visitor.until_on("result")
+    assert service.client.get(made[1]).status_code == 200
     visitor.touch("#delete")
     visitor.until_on("attract")
     visitor.page.wait_for_selector("#toast:visible")
-    assert service.client.get(made[0]).status_code == 404
+    assert service.client.get(made[1]).status_code == 404
+
+
+def test_who_has_the_picture_on_the_phone_may_leave(visitor, service):
+    visitor = visitor(PORTRAIT)
+    visitor.touch("[data-language=fr]")
+    visitor.to_result("spring-garden")
+    visitor.touch("#keep")
+    visitor.until("document.getElementById('address').textContent")
+    url = visitor.text("#address")
+    visitor.touch("#keep-done")
+    visitor.until_on("attract")
+    visitor.page.wait_for_selector("#toast[lang=fr]:visible")
+    assert "téléphone" in visitor.text("#toast")
+    assert httpx.get(f"{url}/vivant.jpg", timeout=WAIT_S).status_code == 200
+
+
+def test_where_there_is_no_network_the_picture_stays(visitor, service):
+    visitor = visitor(PORTRAIT)
+    made = composition_of(visitor.page)
+    visitor.to_result("evening-path")
+    problem = {"type": "urn:vivant:problem:conflict", "title": "-", "status": 409, "detail": "-"}
+    visitor.page.route("**/links", lambda route: route.fulfill(status=409, json=problem))
+    visitor.touch("#keep")
+    visitor.until("diary.at(-2) === 'keep' && diary.at(-1) === 'result'")
+    assert service.client.get(made[0]).status_code == 200
+
+
+def test_a_picture_expires_while_the_service_is_away(visitor, store, tmp_path):
+    settings = {"retention_s": 15, "downloads": DOWNLOADS}
+    with ServiceProcess(tmp_path, store.root, **settings) as service:
+        service.until_ready()
+        visitor = visitor(PORTRAIT, service.url)
+        visitor.to_result()
+        service.end(signal.SIGKILL)
+        visitor.touch("#keep")
+        visitor.until_in("service")
+        visitor.until_in("expired")
+
+
+def test_a_finger_that_bounces_means_the_first_touch(visitor):
+    visitor = visitor(PORTRAIT)
+    visitor.until_on("attract")
+    visitor.page.evaluate(
+        """() => {
+          const at = { detail: 1, clientX: 500, clientY: 900, bubbles: true, cancelable: true };
+          for (const touched of ["#start", ".artwork", ".artwork"]) {
+            document.querySelector(touched).dispatchEvent(new MouseEvent("click", at));
+          }
+        }"""
+    )
+    visitor.page.wait_for_timeout(500)
+    assert visitor.diary()[-1] == "choose"
 
 
 @EITHER
@@ -276,6 +337,35 @@ def test_the_service_is_killed_and_comes_back_during_the_countdown(visitor, stor
             again.until_ready()
             visitor.until_on("result")
             assert again.client.get("/readyz").json()["ready"]
+
+
+def test_the_service_stops_while_a_visitor_waits(visitor, store, tmp_path):
+    settings = {"countdown_s": 0}
+    with ServiceProcess(tmp_path, store.root, **settings) as service:
+        service.until_ready()
+        visitor = visitor(PORTRAIT, service.url)
+        visitor.to_camera()
+        for _ in range(3):
+            service.post()
+        visitor.touch("#shoot")
+        visitor.until("diary.includes('progress.queued')")
+        assert service.end() == 0
+        with ServiceProcess(tmp_path, store.root, **settings, port=service.port) as again:
+            again.until_ready()
+            visitor.until_on("result")
+
+
+def test_a_picture_that_takes_too_long(visitor, store, tmp_path):
+    with ServiceProcess(tmp_path, store.root, countdown_s=0, composition_s=0.01) as service:
+        service.until_ready()
+        visitor = visitor(PORTRAIT, service.url)
+        visitor.to_camera()
+        visitor.touch("#shoot")
+        visitor.until_in("failed")
+        visitor.page.wait_for_timeout(2000)
+        assert visitor.diary().count("trouble") == 1
+        visitor.touch("#again")
+        visitor.until_on("camera")
 
 
 def test_the_service_is_away_when_the_page_is_open(visitor, store, tmp_path):

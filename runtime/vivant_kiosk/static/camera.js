@@ -109,13 +109,15 @@ async function openStream(signal) {
   // Browsers offer cameras to this machine's own pages, and to others over HTTPS.
   if (!navigator.mediaDevices) throw new CameraError("cameras need localhost or HTTPS");
   const asked = navigator.mediaDevices.getUserMedia({ video: WISH, audio: false });
-  asked.then((stream) => signal.aborted && stop(stream), () => {});
+  let wanted = true;
+  asked.then((stream) => (!wanted || signal.aborted) && stop(stream), () => {});
   try {
     const late = pause(START_S, signal).then(() => Promise.reject(new Error("no answer")));
     const stream = await Promise.race([asked, late]);
     signal.throwIfAborted();
     return stream;
   } catch (error) {
+    wanted = false; // it may come yet
     signal.throwIfAborted();
     throw new CameraError(String(error));
   }

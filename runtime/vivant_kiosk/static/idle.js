@@ -1,10 +1,10 @@
 /** Nobody there any more? Ask, then forget the visitor. */
 
 import { kiosk, usualLanguage } from "./service.js";
-import { currentScreen, find } from "./stage.js";
-import { setLanguage } from "./texts.js";
+import { currentScreen, find, focusHeading } from "./stage.js";
+import { setLanguage, write } from "./texts.js";
 import { countDown, pause } from "./time.js";
-import { isVisited, leave } from "./visit.js";
+import { current, isVisited, leave } from "./visit.js";
 
 const INPUTS = ["pointerdown", "keydown", "wheel", "input"];
 let waiting = new AbortController();
@@ -13,7 +13,10 @@ let waiting = new AbortController();
 function stir() {
   waiting.abort();
   waiting = new AbortController();
-  find("idle").close();
+  if (find("idle").open) {
+    find("idle").close();
+    focusHeading(); // the screen may have changed meanwhile
+  }
   if (kiosk()) watch(waiting.signal).catch(unlessAborted);
 }
 
@@ -28,6 +31,7 @@ async function watch(signal) {
   await pause(idle_s, signal);
   if (!isVisited()) return setLanguage(usualLanguage());
   if (document.body.dataset.trouble === "expired") return; // nothing is left, and it ends soon
+  write(find("idle-text"), current().offered ? "idle.offered" : "idle.text");
   find("idle").showModal();
   find("still-here").focus();
   const until = performance.now() + idle_warning_s * 1000;

@@ -2,7 +2,6 @@
 
 /**
  * @typedef {object} Screen
- * @property {string} [section] the section it shows, where that is another's.
  * @property {(signal: AbortSignal, detail: any) => unknown} enter ``signal`` aborts when the screen
  *   is left: everything begun on it ends with it.
  */
@@ -39,8 +38,13 @@ export async function show(name, detail = {}) {
   }
   setBack(null);
   rename(name);
-  find(`screen-${name}`).querySelector("h1")?.focus({ preventScroll: true });
+  focusHeading();
   await guarded(() => screen.enter(signal, detail), signal);
+}
+
+/** Tell screen readers which screen is on. */
+export function focusHeading() {
+  find(`screen-${current.name}`).querySelector("h1")?.focus({ preventScroll: true });
 }
 
 /** Name a part of a screen, such as the countdown, which is the camera's. */

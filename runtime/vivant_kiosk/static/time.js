@@ -44,5 +44,11 @@ export function clock(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
+/** @param {number} seconds @param {string} language @returns {string} such as "2 minutes". */
+export function duration(seconds, language) {
+  const [value, unit] = seconds % 60 ? [seconds, "second"] : [seconds / 60, "minute"];
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(value);
+}
+
 /** How long to wait before the next try, in seconds: 0.5, 1, 2, 4, 8, 10, 10 ... */
 export const backOff = (/** @type {number} */ failures) => Math.min(0.5 * 2 ** failures, 10);

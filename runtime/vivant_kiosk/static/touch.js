@@ -1,6 +1,6 @@
 /** A touch screen on a wall is no document: nothing is zoomed, selected, dragged or looked up. */
 
-import { currentScreen } from "./stage.js";
+import { currentScreen, find } from "./stage.js";
 
 const UNWANTED = ["contextmenu", "selectstart", "dragstart", "drop", "gesturestart", "dblclick"];
 const BOUNCE_MS = 400;
@@ -23,12 +23,13 @@ export function tameTouch() {
 
 /** A finger that touches twice does not mean what the first touch brought under it. */
 function ignoreBounces() {
-  let last = { time: -Infinity, x: 0, y: 0, screen: "" };
+  const place = () => `${currentScreen()} ${find("idle").open}`;
+  let last = { time: -Infinity, x: 0, y: 0, place: "" };
   document.addEventListener("click", (event) => {
     const { timeStamp: time, clientX: x, clientY: y, detail } = event;
     const near = time - last.time < BOUNCE_MS && Math.hypot(x - last.x, y - last.y) < BOUNCE_PX;
-    const bounced = detail > 0 && near && currentScreen() !== last.screen; // 0: by the keyboard
-    last = { time, x, y, screen: currentScreen() };
+    const bounced = detail > 0 && near && place() !== last.place; // 0: by the keyboard
+    last = { time, x, y, place: bounced ? last.place : place() };
     if (!bounced) return;
     event.stopPropagation();
     event.preventDefault();

@@ -3,7 +3,7 @@
 import { json, request } from "./api.js";
 import { usualLanguage } from "./service.js";
 import { find, show } from "./stage.js";
-import { setLanguage, write } from "./texts.js";
+import { language, setLanguage, text } from "./texts.js";
 import { backOff, pause } from "./time.js";
 
 /** @typedef {import("./service.js").Artwork} Artwork */
@@ -19,6 +19,10 @@ class Visit {
   pictures = {};
   /** When the service deletes them, on the clock of ``performance.now``. */
   deadline = Infinity;
+  /** A phone was given its address: the service keeps it until then, whoever stands here. */
+  offered = false;
+  /** Aborts when the pictures are forgotten here. */
+  over = new AbortController();
 }
 
 /** @type {Visit | null} */
@@ -34,35 +38,61 @@ export function begin() {
 /** @returns {Visit} the visit; when nobody is there, one that nobody will remember. */
 export const current = () => visit ?? new Visit();
 
-/** Forget photo and pictures, here and at the service, but not the artwork. */
+/**
+ * Forget photo and pictures, but not the artwork: here, and at the service unless a phone may come.
+ *
+ * @returns {Promise<boolean>} whether the service has nothing of them any more.
+ */
 export async function forgetPictures() {
   if (!visit) return true;
-  const { artwork, composition } = visit;
+  const { artwork, composition, offered, over } = visit;
+  over.abort();
   visit = new Visit();
   visit.artwork = artwork;
-  return composition ? deleted(composition) : true;
+  if (!composition) return true;
+  return !offered && deleted(composition);
 }
 
 /** Forget the visitor, and be ready for the next one. */
 export async function leave() {
-  const known = visit?.photo || visit?.composition;
+  const { photo, composition, offered } = current();
+  const words = text(offered ? "offered" : "deleted"); // in the visitor's language
   const forgotten = forgetPictures();
   visit = null;
+  const spoken = language();
   setLanguage(usualLanguage());
   void show("attract");
-  if (known && await forgotten) await toast("deleted");
+  // The next visitor, who may be there already, would think of another picture.
+  if ((photo || composition) && (offered || await forgotten) && !visit) await toast(words, spoken);
+}
+
+/** Leave, and delete the picture even if a phone was given its address. */
+export function leaveNothing() {
+  current().offered = false;
+  return leave();
 }
 
 /** The page is closed or loaded anew. */
 export function farewell() {
-  if (visit?.composition) void request(visit.composition, { method: "DELETE", keepalive: true });
+  const { composition, offered } = current();
+  if (composition && !offered) void request(composition, { method: "DELETE", keepalive: true });
 }
 
-/** Take over what the service says of a composition that is done. */
+/** Learn when the service deletes the pictures; here they go at the same time, whatever is on. */
 export async function refreshDeadline(/** @type {AbortSignal} */ signal) {
-  const { composition } = current();
-  const facts = await json(/** @type {string} */ (composition), { signal });
-  current().deadline = performance.now() + (facts.expires_in_s ?? 0) * 1000;
+  const known = current();
+  const facts = await json(/** @type {string} */ (known.composition), { signal });
+  signal.throwIfAborted();
+  known.deadline = performance.now() + (facts.expires_in_s ?? 0) * 1000;
+  void expire(known).catch(() => {}); // they were forgotten before
+}
+
+/** @param {Visit} visit */
+async function expire({ deadline, over }) {
+  await pause((deadline - performance.now()) / 1000, over.signal);
+  void forgetPictures();
+  find("idle").close(); // what it warns of has happened
+  await show("trouble", { kind: "expired" });
 }
 
 /** @returns {Promise<boolean>} whether the service has nothing of it any more. */
@@ -81,9 +111,10 @@ export async function deleted(/** @type {string} */ composition) {
 }
 
 /** Say something in passing. */
-async function toast(/** @type {string} */ key) {
+async function toast(/** @type {string} */ words, /** @type {string} */ spoken) {
   const element = find("toast");
-  write(element, key);
+  element.textContent = words;
+  element.lang = spoken;
   element.hidden = false;
   await pause(5, new AbortController().signal);
   element.hidden = true;

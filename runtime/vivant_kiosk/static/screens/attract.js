@@ -36,6 +36,7 @@ async function alternate(signal) {
   const wall = new Wall(find("attract-wall"), signal);
   for (let turn = 0; ; turn++) {
     const artwork = onShow()[turn % onShow().length];
+    if (!artwork) return; // none is left; who keeps fresh says so
     const picture = await fetchPicture(artwork.picture, signal);
     if (picture) {
       glow(await wall.hang(picture));

@@ -4,7 +4,7 @@ import { Wall, fetchPicture } from "../pictures.js";
 import { kiosk } from "../service.js";
 import { find, on, setBack, show } from "../stage.js";
 import { language, text } from "../texts.js";
-import { clock } from "../time.js";
+import { duration } from "../time.js";
 import { current } from "../visit.js";
 
 const POINTS = ["consent.taken", "consent.local", "consent.time", "consent.delete"];
@@ -28,7 +28,7 @@ function tell() {
   const { consent: given, language: usual, retention_s } = kiosk();
   const words = typeof given === "object"
     ? (given[language()] ?? given[usual] ?? given.en ?? Object.values(given)[0] ?? "").split(/\n+/)
-    : POINTS.map((key) => text(key, { time: clock(retention_s) }));
+    : POINTS.map((key) => text(key, { time: duration(retention_s, language()) }));
   find("consent-text").replaceChildren(...words.map((line) => {
     const paragraph = document.createElement("p");
     paragraph.textContent = line;

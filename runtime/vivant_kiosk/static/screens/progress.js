@@ -8,7 +8,8 @@ import { write } from "../texts.js";
 import { current, deleted, forgetPictures, refreshDeadline } from "../visit.js";
 
 const UPLOAD_S = 30;
-const TRIES = 3; // of a composition that a restart of the service cost
+const TRIES = 3; // of a composition that a stop of the service cost
+const LOST = ["not-found", "not-ready"]; // the service forgot it, or could not begin it
 const STAGES = ["running", "matte", "composite", "harmonized"];
 
 export const progress = {
@@ -22,6 +23,7 @@ export const progress = {
     const { photo } = current();
     if (photo) void wall.hang(photo, "veiled").catch(() => {});
     await follow(wall, signal);
+    signal.throwIfAborted();
     await show("result");
   },
 };
@@ -33,9 +35,10 @@ async function follow(wall, signal) {
       current().composition ??= await send(signal);
       return await watch(wall, signal);
     } catch (error) {
-      const forgotten = error instanceof Problem && error.code === "not-found";
-      if (!forgotten || tries === TRIES) throw error;
+      const lost = error instanceof Problem && LOST.includes(error.code);
+      if (!lost || !current().composition) throw error;
       current().composition = null;
+      if (tries === TRIES) throw error;
     }
   }
 }
@@ -63,7 +66,7 @@ async function watch(wall, signal) {
   let shown = Promise.resolve();
   for await (const { name, data } of events(`${address}/events`, signal)) {
     if (name === "failed") throw Problem.from(data);
-    if (name === "cancelled") throw new Problem("expired");
+    if (name === "cancelled") throw new Problem("not-found"); // the service stops
     // Every stage is seen, however fast the last ones came.
     if (name === "done") return Promise.all([finish(address, signal), shown]);
     if (!data.image) tell(name, { count: data.position });

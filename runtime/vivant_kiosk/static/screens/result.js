@@ -4,9 +4,9 @@ import { isCalm, put, setShape } from "../pictures.js";
 import { kiosk } from "../service.js";
 import { find, on, show } from "../stage.js";
 import { text, write } from "../texts.js";
-import { clock, countDown, pause } from "../time.js";
-import { current, forgetPictures, leave } from "../visit.js";
-import { caption, showDegraded } from "./words.js";
+import { pause } from "../time.js";
+import { current, forgetPictures, leave, leaveNothing } from "../visit.js";
+import { caption, showDeadline, showDegraded } from "./words.js";
 
 const PRINT_PAUSE_S = 10;
 
@@ -24,20 +24,10 @@ export const result = {
     showDegraded();
     setShape(find("comparison"), artwork.width, artwork.height);
     offer(signal);
-    void expire(find("expiry"), signal).catch(() => {});
+    showDeadline(find("expiry"), signal);
     await compare(pictures, signal, !again);
   },
 };
-
-/** Delete the pictures here when the service does there. */
-export async function expire(/** @type {HTMLElement} */ line, /** @type {AbortSignal} */ signal) {
-  await countDown(current().deadline, (left) => {
-    write(line, "result.expiry", { time: clock(left) });
-  }, signal);
-  void forgetPictures();
-  find("idle").close(); // what it warns of has happened
-  await show("trouble", { kind: "expired" });
-}
 
 /** @param {AbortSignal} signal */
 function offer(signal) {
@@ -46,7 +36,7 @@ function offer(signal) {
     void forgetPictures();
     await show("camera");
   }, signal);
-  on(find("delete"), "click", leave, signal);
+  on(find("delete"), "click", leaveNothing, signal);
   on(find("done"), "click", leave, signal);
   on(find("print"), "click", async () => {
     find("print").disabled = true; // one touch, one sheet

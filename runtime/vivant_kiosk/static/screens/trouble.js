@@ -2,9 +2,9 @@
 
 import { Problem } from "../api.js";
 import { CameraError, untilCamera } from "../camera.js";
-import { untilReady } from "../service.js";
+import { untilReady, usualLanguage } from "../service.js";
 import { find, on, setBack, show } from "../stage.js";
-import { write } from "../texts.js";
+import { setLanguage, write } from "../texts.js";
 import { countDown, pause } from "../time.js";
 import { current, forgetPictures, isVisited, leave } from "../visit.js";
 
@@ -13,13 +13,12 @@ import { current, forgetPictures, isVisited, leave } from "../visit.js";
 
 /** @type {Record<string, string>} what the service's problems mean to a visitor. */
 const KINDS = {
-  away: "service", "not-ready": "service", "too-slow": "service",
-  busy: "busy", nobody: "nobody", "no-place": "no-place", "not-a-picture": "failed",
+  away: "service", "not-ready": "service", busy: "busy", nobody: "nobody", "no-place": "no-place",
   expired: "expired", "not-found": "expired", conflict: "expired",
   "unknown-artwork": "gone", empty: "empty", unauthorized: "staff", forbidden: "staff",
 };
 const WAITING = ["busy", "camera", "empty", "service"]; // after which the visitor goes on
-const EXPIRED_S = 12;
+const PASSING_S = 12;
 const LOCKED_S = 10;
 
 export const trouble = {
@@ -28,6 +27,7 @@ export const trouble = {
     const what = kind ?? kindOf(error);
     if (what === "failed") console.error(error);
     if (!WAITING.includes(what)) void forgetPictures();
+    if (!isVisited()) setLanguage(usualLanguage()); // at power-on, nothing has set it yet
     const { again, wait } = ways(what, error, from);
     document.body.dataset.trouble = what;
     signal.addEventListener("abort", () => delete document.body.dataset.trouble, { once: true });
@@ -67,16 +67,19 @@ function ways(kind, error, from) {
     case "staff": return { wait: (signal) => pause(LOCKED_S, signal).then(reload) };
     case "busy": return { wait: (signal) => inLine(error, signal).then(back) };
     case "gone": return { wait: (signal) => untilReady(signal) };
-    case "expired": return { again: () => show("choose"), wait: (signal) => waited(signal) };
-    default: return { again: current().artwork ? () => show("camera") : leave };
+    case "expired": return { again: () => show("choose"), wait: passing };
+    default: return {
+      again: current().artwork ? () => show("camera") : leave,
+      wait: isVisited() ? undefined : passing,
+    };
   }
 }
 
 const reload = () => location.reload();
 
-/** @param {AbortSignal} signal */
-async function waited(signal) {
-  await pause(EXPIRED_S, signal);
+/** Nobody has to touch anything. @param {AbortSignal} signal */
+async function passing(signal) {
+  await pause(PASSING_S, signal);
   await leave();
 }
 
