@@ -62,9 +62,12 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "Last-Event-ID"],
-            expose_headers=["Location", "Retry-After", "Vivant-Composition"],
+            expose_headers=[
+                *("ETag", "Location", "Retry-After", "Vivant-Composition", admin.FACTS_HEADER)
+            ],
         )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestLog)
     return app
 
@@ -82,11 +85,31 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.close()
 
 
-class RequestLog:
-    """Logs a line a request: method, route, status, milliseconds; no ids, no query (ASGI)."""
+class HeadAsGet:
+    """Answers HEAD as GET, of which the server sends no body; routes need not know (ASGI)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
+class RequestLog:
+    """Logs a line a request: method, route, status, milliseconds; no ids, no query (ASGI)."""
+
+    def __init__(self, app: ASGIApp, *, strangers: bool = False) -> None:
+        """Log the requests to ``app``.
+
+        Args:
+            app: what answers.
+            strangers: anybody may ask; only what is our own fault is logged above DEBUG, or they
+                would fill the log.
+        """
+        self._app, self._strangers = app, strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and log it."""
@@ -107,7 +130,8 @@ class RequestLog:
             route = getattr(scope.get("route"), "path", "-")
             # An idle page asks a few times a minute, for weeks; so do supervisors.
             fine = scope["method"] in {"GET", "HEAD"} and 0 < status < 400
-            level = logging.DEBUG if fine or route in _QUIET else logging.INFO
+            theirs = self._strangers and 0 < status < 500
+            level = logging.DEBUG if fine or theirs or route in _QUIET else logging.INFO
             elapsed_ms = round(1000 * (time.perf_counter() - began), 1)
             facts = {
                 "method": scope["method"],

@@ -315,21 +315,20 @@ class Compositions:
             self._links[link.token] = link
             return link
 
-    def find_link(self, token: str) -> Link | None:
-        """Return the link of this token, unless it was used up or its picture is gone."""
-        with self._lock:
-            link = self._links.get(token)
-        if link is None or link.uses_left < 1 or self.find(link.composition.id) is None:
-            return None
-        return link
+    def look_up(self, token: str) -> Picture | None:
+        """Return a link's picture without using the link; None where the link is dead."""
+        return self._follow(token, uses=0)
 
     def redeem(self, token: str) -> Picture | None:
         """Use a link once; return its picture, or None where the link is dead."""
+        return self._follow(token, uses=1)
+
+    def _follow(self, token: str, uses: int) -> Picture | None:
         with self._lock:
             link = self._links.get(token)
             if link is None or link.uses_left < 1:
                 return None
-            self._links[token] = replace(link, uses_left=link.uses_left - 1)
+            self._links[token] = replace(link, uses_left=link.uses_left - uses)
         found = self.find(link.composition.id)
         return None if found is None else found.picture(Stage.DONE)
 

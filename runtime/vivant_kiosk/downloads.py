@@ -31,14 +31,14 @@ _TEXTS = {
         "hint": "Save it now: it is kept for a few minutes only, and on no other computer.",
         "save": "Save the picture",
         "gone": "This link has ended",
-        "why": "Pictures are deleted after a few minutes. Take another one at the painting!",
+        "why": "Pictures are deleted after a few minutes. Take another one!",
     },
     "it": {
         "title": "La tua immagine",
         "hint": "Salvala adesso: resta qui solo per pochi minuti, e su nessun altro computer.",
         "save": "Salva l’immagine",
         "gone": "Questo link è scaduto",
-        "why": "Le immagini vengono cancellate dopo pochi minuti. Fatene un’altra al dipinto!",
+        "why": "Le immagini vengono cancellate dopo pochi minuti. Fanne un’altra!",
     },
     "de": {
         "title": "Ihr Bild",
@@ -46,7 +46,7 @@ _TEXTS = {
         "anderen Computer.",
         "save": "Bild speichern",
         "gone": "Dieser Link ist abgelaufen",
-        "why": "Bilder werden nach wenigen Minuten gelöscht. Machen Sie am Gemälde ein neues!",
+        "why": "Bilder werden nach wenigen Minuten gelöscht. Machen Sie gern ein neues!",
     },
     "fr": {
         "title": "Votre image",
@@ -54,7 +54,7 @@ _TEXTS = {
         "autre ordinateur.",
         "save": "Enregistrer l’image",
         "gone": "Ce lien n’est plus valable",
-        "why": "Les images sont effacées après quelques minutes. Refaites-en une au tableau !",
+        "why": "Les images sont effacées après quelques minutes. Refaites-en une !",
     },
 }
 
@@ -89,17 +89,16 @@ def create_downloads(compositions: Compositions) -> Starlette:
 
     async def page(request: Request) -> Response:
         token = request.path_params["token"]
-        if compositions.find_link(token) is None:
+        if compositions.look_up(token) is None:
             return _gone(request)
         address = f"/d/{token}/{FILE_NAME}"
         button = f'<a href="{html.escape(address)}" download="{FILE_NAME}">{{save}}</a>'
         return _page(request, "title", f"<p>{{hint}}</p>{button}")
 
     async def picture(request: Request) -> Response:
-        token = request.path_params["token"]
-        if request.method == "HEAD":  # what messengers ask before they show a link
-            return _gone(request) if compositions.find_link(token) is None else _jpeg(b"")
-        found = compositions.redeem(token)
+        # Messengers ask with HEAD before they show a link: that is no use of it.
+        take = compositions.look_up if request.method == "HEAD" else compositions.redeem
+        found = take(request.path_params["token"])
         return _gone(request) if found is None else _jpeg(found.jpeg)
 
     async def nothing(request: Request, _: Exception) -> Response:

@@ -24,7 +24,7 @@ _KINDS = {
     "unknown-artwork": (404, "There is no such artwork"),
     "not-found": (404, "There is nothing here"),
     "busy": (429, "Others come first"),
-    "too-slow": (408, "It took too long"),
+    "too-slow": (408, "The upload took too long"),
     "not-ready": (503, "The service is not ready"),
     "unauthorized": (401, "A token is needed"),
     "forbidden": (403, "This is not allowed"),
@@ -32,6 +32,7 @@ _KINDS = {
     "not-acceptable": (406, "There is no such form of it"),
     "conflict": (409, "This cannot be done now"),
     "failed": (500, "The composition failed"),
+    "gave-up": (504, "The composition took too long"),
 }
 
 

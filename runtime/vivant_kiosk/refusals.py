@@ -113,4 +113,5 @@ def _told(error: RequestValidationError) -> str:
 def _allowed(app: FastAPI, request: Request) -> str:
     """Return all methods of the route's address; the framework names those of one function."""
     template = getattr(request.scope.get("route"), "path", "")
-    return ", ".join(sorted(map(str.upper, app.openapi()["paths"].get(template, {}))))
+    known = {method.upper() for method in app.openapi()["paths"].get(template, {})}
+    return ", ".join(sorted(known | {"HEAD"} if "GET" in known else known))

@@ -65,7 +65,7 @@ class Guard:
         self._token, self._admin_token = settings.token, settings.admin_token
         named = {*_LOCAL, settings.host, *settings.allowed_hosts}
         self._hosts = {_plain(name) for name in named} - _EVERYWHERE
-        self._origins = {origin.rstrip("/").lower() for origin in settings.allowed_origins}
+        self._origins = set(settings.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""

@@ -17,6 +17,7 @@ from vivant.artwork import Artwork
 from vivant.errors import ArtworkError, ImageError, VivantError
 from vivant.files import one_line
 from vivant_kiosk.compositions import Composition, Compositions
+from vivant_kiosk.downloads import base_url
 from vivant_kiosk.gallery import Exhibition
 from vivant_kiosk.metrics import Metrics
 from vivant_kiosk.privacy import give_memory_back
@@ -74,6 +75,12 @@ class Service:
         return self._exhibition
 
     @property
+    def downloads_url(self) -> str | None:
+        """What phones call this machine; None where downloads are off, or it is in no network."""
+        downloads = self.settings.downloads
+        return base_url(downloads, self.downloads_port) if downloads else None
+
+    @property
     def loaded(self) -> bool:
         """Whether the artworks are loaded."""
         return self._exhibition is not None
@@ -100,6 +107,8 @@ class Service:
     async def run(self) -> None:
         """Begin, and work beside the requests until cancelled; ``failure`` is what went wrong."""
         self.workshop.start()
+        if self.settings.downloads and self.downloads_url is None:
+            _log.warning("no downloads: this machine is in no network; set downloads.address")
         try:
             await asyncio.gather(self._load(), self._sweep(), self.metrics.watch_loop())
         except VivantError as error:

@@ -11,7 +11,15 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from vivant.errors import VivantError
 from vivant.files import one_line
@@ -116,6 +124,11 @@ class Settings(_Table):
     language: Language = "en"
     json_logs: bool = False
     log_level: Literal["debug", "info", "warning"] = "info"
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(origin.rstrip("/").lower() for origin in origins)
 
     @model_validator(mode="after")
     def _go_together(self) -> Settings:

@@ -263,6 +263,7 @@ class Workshop(Closing):
             job = self._next()
             if job is not None:
                 self._do(job)
+                del job  # it would keep the visitor until the next one comes
             elif not self._stopping:
                 self._open()
         room, self._room = self._room, None
@@ -274,14 +275,17 @@ class Workshop(Closing):
         began = time.monotonic()
         for _ in range(2):  # the second time with the profile that stands in
             room, composition, image = self._room, job.composition, job.image
-            if room is None or image is None or not composition.start(room.name, self._degraded):
+            if room is None:
+                composition.fail(problem("not-ready", "the models do not open; call the staff"))
+                return
+            if image is None or not composition.start(room.name, self._degraded):
                 return
             try:
                 room.compose(image, composition, self._settings.composition_s)
             except EndedError:
                 return
             except TooSlowError:
-                composition.fail(problem("too-slow", "the picture took too long; try again"))
+                composition.fail(problem("gave-up", "the picture took too long; try again"))
             except (SubjectError, PlacementError) as error:
                 composition.fail(problem_of(error))
             # Whatever a model raises must not end the thread.
@@ -338,5 +342,7 @@ class Workshop(Closing):
 
 def _yield_to_others() -> None:
     """Let this thread, and those that it starts, take what processor time others leave."""
-    with suppress(OSError):
+    try:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    except OSError as error:
+        _log.warning("pages may be slow while a picture is composed: %s", error.strerror)

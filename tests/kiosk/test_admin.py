@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 import vivant_samples
-from vivant.errors import PlacementError
+from vivant.errors import OutputError, PlacementError
 from vivant.images import load_image
 from vivant_kiosk import drafts
 from vivant_kiosk.api import admin
@@ -136,7 +136,7 @@ def test_an_artwork_is_added_and_on_show_at_once(service, folder):
         tables_of(occluder=1), picture=jpeg_of(400, 300), occluder_1=occluder_of(400, 300)
     )
     answer = service.curator.put("/v1/admin/artworks/wood", files=parts)
-    assert answer.status_code == 200
+    assert answer.status_code == 201
     saved = answer.json()
     assert saved["slot"][0]["occluder"].startswith("occluder-")
     shown = {each["id"] for each in service.client.get("/v1/artworks").json()["artworks"]}
@@ -217,8 +217,24 @@ def test_a_broken_artwork_can_only_be_deleted(service, folder):
     assert service.curator.delete(MEADOW).status_code == 204
 
 
+def test_what_was_saved_is_on_show_even_if_the_disk_did_not_confirm_it(service, monkeypatch):
+    def fail(home):
+        raise OutputError("saved, but the disk did not confirm it")
+
+    monkeypatch.setattr(drafts, "_confirm", fail)
+    parts = parts_of(tables_of(), picture=jpeg_of(400, 300))
+    assert code_of(service.curator.put("/v1/admin/artworks/wood", files=parts)) == "conflict"
+    shown = {each["id"] for each in service.client.get("/v1/artworks").json()["artworks"]}
+    assert "wood" in shown
+
+
 def test_a_trial_composes_a_draft_and_keeps_nothing(service, room, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(drafts.tempfile, "tempdir", str(tmp_path))
+    made = []
+    trial = service.service.workshop.trial
+    monkeypatch.setattr(
+        service.service.workshop, "trial", lambda *given: made.append(trial(*given)) or made[0]
+    )
     before = content(tmp_path)
     parts = parts_of(tables_of(), picture=jpeg_of(400, 300), portrait=jpeg_of(90, 120))
     answer = service.curator.post("/v1/admin/trials", files=parts | {"slot": (None, "glade")})
@@ -229,6 +245,7 @@ def test_a_trial_composes_a_draft_and_keeps_nothing(service, room, folder, tmp_p
     assert room.photos == [(120, 90, 3)]
     assert content(tmp_path) == before
     assert service.service.compositions.held() == 0
+    assert made[0].facts()["stages"] == []
 
 
 def test_a_trial_without_a_portrait_takes_the_sample(service, room):

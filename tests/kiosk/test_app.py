@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
@@ -9,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from vivant.errors import ArtworkError
-from vivant_kiosk.app import create_app
+from vivant_kiosk.app import RequestLog, create_app
 from vivant_kiosk.logs import PlainLines
 
 from .conftest import ask, jpeg_of
@@ -53,7 +54,7 @@ def test_whatever_goes_wrong_is_a_problem(app, method, path, status, code):
 
 
 def test_a_wrong_method_is_told_which_there_are(app):
-    assert ask(app, "PUT", f"/v1/compositions/{NOBODYS_ID}").headers["allow"] == "DELETE, GET"
+    assert ask(app, "PUT", f"/v1/compositions/{NOBODYS_ID}").headers["allow"] == "DELETE, GET, HEAD"
     assert ask(app, "PUT", "/v1/compositions").headers["allow"] == "POST"
 
 
@@ -136,6 +137,21 @@ def test_a_request_is_logged_without_ids(app, caplog):
     assert "method=GET route=/v1/compositions/{id}/image status=404 ms=" in line
     assert NOBODYS_ID not in line
     assert "stage=" not in line
+
+
+def test_strangers_do_not_fill_the_log(caplog):
+    async def answer(scope, receive, send):
+        await send({"type": "http.response.start", "status": scope["status"], "headers": []})
+
+    async def send(message):
+        pass
+
+    log = RequestLog(answer, strangers=True)
+    with caplog.at_level(logging.INFO, "vivant_kiosk.requests"):
+        for status in (200, 404, 405, 500):
+            scope = {"type": "http", "method": "PUT", "status": status}
+            asyncio.run(log(scope, None, send))
+    assert [record.status for record in caplog.records] == [500]
 
 
 def test_nothing_of_an_upload_is_logged(running, room, caplog):

@@ -92,6 +92,17 @@ def test_who_comes_late_is_told_everything_or_the_rest(service):
     assert [number for number, _, _ in events_of(rest)[0]] == [5, 6]
     odd = service.client.get(address, headers={"Last-Event-ID": "x"}).text
     assert len(events_of(odd)[0]) == 6
+    ended = service.client.get(address, headers={"Last-Event-ID": "6"})
+    assert (ended.status_code, ended.text) == (204, "")  # by which an EventSource ends
+
+
+def test_what_is_there_can_be_asked_for_with_head(service):
+    composition_id = service.finished()
+    for path in ("/healthz", "/v1/artworks", f"/v1/compositions/{composition_id}/image"):
+        head, whole = service.client.head(path), service.client.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        for name in ("content-type", "content-length"):
+            assert head.headers[name] == whole.headers[name]
 
 
 def test_a_silent_stream_is_kept_alive(service, room, monkeypatch):
@@ -239,6 +250,8 @@ def test_an_answer_that_there_is_not_is_not_made(service):
         ("image/jpeg;q=0.5, application/json", "application/json"),
         ("application/json;q=0.1, image/jpeg;q=0.2", "image/jpeg"),
         ("image/jpeg;q=0", None),
+        ("application/json;q=0, */*", "image/jpeg"),
+        ("image/jpeg;q=0, image/*, */*;q=0.1", "application/json"),
         ("text/html", None),
         ("image/jpeg;q=high", None),
     ],

@@ -54,7 +54,9 @@ def test_looking_does_not_use_a_link(link):
         head = get(f"{link['url']}/vivant.jpg", "HEAD")
         assert (head.status_code, head.content) == (200, b"")
         assert get(link["url"], "HEAD").status_code == 200
-    assert get(f"{link['url']}/vivant.jpg").status_code == 200
+    picture = get(f"{link['url']}/vivant.jpg")
+    assert picture.status_code == 200
+    assert int(head.headers["content-length"]) == len(picture.content)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,16 @@ def test_a_link_needs_a_finished_picture_and_downloads(running, room, downloads)
     assert (answer.status_code, "wait until it is done" in answer.text) == (409, True)
     assert on.client.post(f"/v1/compositions/{'A' * 22}/links").status_code == 404
     room.go.set()
+
+
+def test_without_a_network_there_are_no_links(running, room, monkeypatch):
+    monkeypatch.setattr(module, "_own_address", lambda: None)
+    service = running(downloads=Downloads(host="0.0.0.0", port=0)).until_ready()
+    assert service.client.get("/v1/kiosk").json()["downloads"] is False
+    answer = service.client.post(f"/v1/compositions/{service.finished()}/links")
+    assert (answer.status_code, "set downloads.address" in answer.text) == (409, True)
+    monkeypatch.setattr(module, "_own_address", lambda: "10.1.2.3")
+    assert service.client.get("/v1/kiosk").json()["downloads"] is True
 
 
 def test_phones_are_given_an_address_that_they_can_call(monkeypatch):

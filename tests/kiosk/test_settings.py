@@ -36,6 +36,11 @@ def test_a_table_of_downloads_and_texts_by_language(tmp_path):
     assert settings.consent == {"en": "Agree?", "de": "Ja?"}
 
 
+def test_origins_are_compared_with_what_browsers_send():
+    settings = Settings(allowed_origins=("https://Page.Museum/",))
+    assert settings.allowed_origins == ("https://page.museum",)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -233,6 +235,19 @@ def test_nothing_opens(bench, settings, rooms, artwork, photo):
     assert bench.workshop.status().alive
 
 
+def test_nothing_opens_any_more(bench, settings, rooms, artwork, photo):
+    settings = settings.model_copy(update={"profile": "deep"})
+    room = rooms["deep"] = StandIn("deep", MemoryError())
+    rooms["classic"] = EngineError("no engine 'mtcnn'")
+    room.go.clear()
+    bench = bench(settings).until_ready()
+    running, waiting = (bench.workshop.submit(photo, artwork, Options()) for _ in range(2))
+    room.go.set()
+    assert bench.finish(running).error.code == "failed"
+    assert bench.finish(waiting).error.code == "not-ready"
+    assert not bench.workshop.status().ready
+
+
 def test_the_classic_profile_breaks_and_goes_on(bench, settings, rooms, artwork, photo):
     room = rooms["classic"] = StandIn(error=MemoryError())
     bench = bench(settings).until_ready()
@@ -247,7 +262,7 @@ def test_what_takes_too_long_is_given_up(bench, settings, artwork, astronaut):
     settings = settings.model_copy(update={"composition_s": 1e-3})
     bench = bench(settings).until_ready()
     composition = bench.workshop.submit(astronaut, artwork, Options())
-    assert bench.finish(composition).error.code == "too-slow"
+    assert bench.finish(composition).error.code == "gave-up"
 
 
 def test_what_is_cancelled_is_not_gone_on_with(bench, settings, artwork, astronaut):
@@ -329,6 +344,21 @@ def test_photos_are_let_go_of(bench, settings, rooms, artwork, photo):
     bench.compositions.delete(waiting.id)
     assert job.image is None
     room.go.set()
+
+
+def test_a_composition_that_nobody_holds_is_gone(bench, settings, rooms, artwork, photo):
+    rooms["classic"] = StandIn()
+    bench = bench(settings).until_ready()
+    composition = bench.workshop.trial(photo, artwork, Options(), timeout_s=WAIT_S)
+    bench.until(lambda: bench.workshop._running is None)
+    kept, composition = weakref.ref(composition), None
+    bench.finished.clear()
+
+    def gone():
+        gc.collect()
+        return kept() is None
+
+    bench.until(gone)
 
 
 def test_a_room_is_closed_where_a_part_of_it_does_not_open(settings, monkeypatch):

@@ -180,17 +180,21 @@ async def thumbnail(service: Admitted, artwork_id: ArtworkId) -> Response:
 @router.put(
     "/artworks/{id}",
     response_model=Tables,
-    responses=_SENT | documented("conflict"),
+    responses=_SENT | documented("conflict") | {201: {"model": Tables, "description": "Added."}},
     openapi_extra=_form("picture"),
 )
-async def save(request: Request, service: Admitted, artwork_id: ArtworkId) -> dict[str, Any]:
+async def save(
+    request: Request, response: Response, service: Admitted, artwork_id: ArtworkId
+) -> dict[str, Any]:
     """Save an artwork: add it, or replace the one of its id. It is on show at once."""
     _check_own_folder(service)
     async with service.uploads.body(request, max_bytes=_MOST_BYTES) as body:
         draft, _ = await asyncio.to_thread(_read_draft, request, body)
         if draft.id != artwork_id:
             raise refused("invalid-request", "artwork.id: not the id of the address; make them one")
-        return await asyncio.to_thread(_save, service, draft)
+        is_new, tables = await asyncio.to_thread(_save, service, draft)
+    response.status_code = 201 if is_new else 200
+    return tables
 
 
 @router.delete(
@@ -210,7 +214,7 @@ async def delete(service: Admitted, artwork_id: ArtworkId) -> Response:
     "/trials",
     response_class=Response,
     responses=_SENT
-    | documented("nobody", "no-place", "conflict", "failed")
+    | documented("nobody", "no-place", "conflict", "failed", "gave-up")
     | {200: binary("image/jpeg", "The composition.")},
     openapi_extra=_form("picture", "portrait", "slot"),
 )
@@ -300,16 +304,20 @@ def _read_draft(request: Request, body: bytes) -> tuple[Draft, Form]:
     return Draft(tables.model_dump(), form.files.get("picture"), occluders), form
 
 
-def _save(service: Service, draft: Draft) -> dict[str, Any]:
+def _save(service: Service, draft: Draft) -> tuple[bool, dict[str, Any]]:
+    """Save a draft; return whether there was none of its id, and the tables."""
     exhibition = service.exhibition
+    is_new = drafts.find_home(service.folder, draft.id) is None
     try:
-        drafts.save(service.folder, draft)
-        exhibition.reload()
+        try:
+            drafts.save(service.folder, draft)
+        finally:  # what the disk did not confirm is in place all the same
+            exhibition.reload()
     except ArtworkError as error:
         raise refused("invalid-request", str(error)) from None
     except OutputError as error:
         raise refused("conflict", str(error)) from None
-    return _tables(service, draft.id)
+    return is_new, _tables(service, draft.id)
 
 
 def _delete(service: Service, artwork_id: str) -> None:
@@ -342,7 +350,10 @@ def _attempt(service: Service, draft: Draft, portrait: bytes | None, slot: str |
         raise refused("invalid-request", str(error)) from None
     except OutputError as error:
         raise refused("conflict", str(error)) from None
-    return _shown(composition)
+    try:
+        return _shown(composition)
+    finally:
+        composition.forget()
 
 
 def _portrait(data: bytes | None) -> Image:
@@ -358,7 +369,7 @@ def _shown(composition: Composition) -> Response:
     if composition.error is not None:
         raise Refused(composition.error)
     if picture is None:
-        raise refused("too-slow", "the trial took too long; try again")
+        raise refused("gave-up", "the trial took too long; try again")
     facts = composition.facts()
     told = {
         "slots": [figure["placement"]["slot"] for figure in facts["figures"]],

@@ -54,7 +54,7 @@ _EVENT = {
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }
-_UNTIL_JPEG = ("failed", "conflict")  # what only a client that waits for the picture is told
+_UNTIL_JPEG = ("failed", "conflict", "gave-up")  # only a client that waits is told these
 
 
 class CompositionForm(BaseModel):
@@ -173,16 +173,21 @@ async def delete(service: CurrentService, composition_id: CompositionId) -> Resp
             "description": "Server-Sent Events, from the first on.",
             "content": {"text/event-stream": {"schema": _EVENT}},
         },
+        204: {"description": "It is finished, and the client has had every event."},
         **_ONE,
     },
 )
 async def events(
     service: CurrentService, composition_id: CompositionId, last: LastEvent = None
-) -> StreamingResponse:
+) -> Response:
     """Tell what happens to a composition, as it happens, until it is finished."""
-    headers = {**_NO_STORE, "X-Accel-Buffering": "no"}
     after = int(last) if last is not None and last.isdecimal() else 0
-    stream = _stream(find(service, composition_id), after)
+    composition = find(service, composition_id)
+    new, ended = composition.events(after)
+    if ended and not new:  # an EventSource would connect again and again
+        return Response(status_code=204, headers=_NO_STORE)
+    headers = {**_NO_STORE, "X-Accel-Buffering": "no"}
+    stream = _stream(composition, after)
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 
 
@@ -208,10 +213,7 @@ def _unknown() -> Refused:
 def preferred(accept: str) -> str | None:
     """Return which of our media types a client likes best, JSON where it does not matter."""
     ranges = _ranges(accept)
-    liking = {
-        media_type: max((q for pattern, q in ranges if _fits(pattern, media_type)), default=0.0)
-        for media_type in ("application/json", "image/jpeg")
-    }
+    liking = {each: _liking(each, ranges) for each in ("application/json", "image/jpeg")}
     best = max(liking, key=lambda media_type: liking[media_type])
     return best if liking[best] > 0 else None
 
@@ -229,8 +231,13 @@ def _ranges(accept: str) -> list[tuple[str, float]]:
     return ranges
 
 
-def _fits(pattern: str, media_type: str) -> bool:
-    return pattern in {media_type, "*/*", f"{media_type.partition('/')[0]}/*"}
+def _liking(media_type: str, ranges: list[tuple[str, float]]) -> float:
+    """Return the quality of a media type: that of the most specific range it is in (RFC 9110)."""
+    for pattern in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+        found = [quality for other, quality in ranges if other == pattern]
+        if found:
+            return max(found)
+    return 0.0
 
 
 def read_form(form: Form) -> tuple[CompositionForm, bytes]:

@@ -26,7 +26,7 @@ async def kiosk(service: Annotated[Service, Depends(service_of)]) -> dict[str, A
         "ready": service.ready,
         "degraded": status.degraded,
         "preview": service.workshop.preview is not None,
-        "downloads": settings.downloads is not None,
+        "downloads": service.downloads_url is not None,
         "printing": settings.printing,
         "retention_s": settings.retention_s,
         "idle_s": settings.idle_s,

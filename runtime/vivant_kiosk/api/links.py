@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from vivant_kiosk.api import schemas
 from vivant_kiosk.api.compositions import CompositionId, find
 from vivant_kiosk.compositions import State
-from vivant_kiosk.downloads import base_url, qr_code
+from vivant_kiosk.downloads import qr_code
 from vivant_kiosk.refusals import documented, refused
 from vivant_kiosk.service import Service, service_of
 
@@ -34,7 +34,7 @@ async def link(
     left = composition.expires_in_s
     if composition.state is not State.DONE or left is None:
         raise refused("conflict", f"the composition is {composition.state}; wait until it is done")
-    base = base_url(downloads, service.downloads_port)
+    base = service.downloads_url
     if base is None:
         raise refused("conflict", "this machine is in no network; set downloads.address")
     made = service.compositions.link(composition, downloads.uses)
