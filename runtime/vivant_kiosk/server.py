@@ -26,7 +26,7 @@ from vivant_kiosk.protocol import NEXT_HEAD_S, Connections, Limit, LimitedProtoc
 from vivant_kiosk.service import Service
 from vivant_kiosk.settings import Settings
 
-API_LIMIT = Limit(all=256, each=256)
+API_LIMIT = Limit(all=256, each=256, websockets=True)
 DOWNLOADS_LIMIT = Limit(all=64, each=16)
 
 _DRAIN_S = 12  # for answers that are under way when the service stops; a picture may take ten
@@ -89,12 +89,13 @@ def make_server(
     door: ASGIApp = app
     if len(ports) > 1:
         service.downloads_port = ports[1]
-        door = Doors(app, RequestLog(create_downloads(service.compositions)), ports[1])
+        downloads = RequestLog(create_downloads(service.compositions), strangers=True)
+        door = Doors(app, downloads, ports[1])
     config = uvicorn.Config(
         door,
         # Anything that makes a protocol will do.
         http=partial(LimitedProtocol, admitted=Connections(limits)),  # type: ignore[arg-type]
-        ws="websockets-sansio",
+        ws="none",  # but for the connections whose limit allows them
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=10,
@@ -197,9 +198,10 @@ class Server(uvicorn.Server):
     def _look(self) -> None:
         if self.service.failure is not None:
             self.should_exit = True
+        if not self._told:
+            systemd.notify_ready()  # the page says what is missing yet
         if not self._is_ready and self.service.ready:
             self._is_ready = True
-            systemd.notify_ready()
             # Not here: a browser may take its time.
             threading.Thread(target=self._on_ready, args=(self.url,), daemon=True).start()
         status = self.service.workshop.status()

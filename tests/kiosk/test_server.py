@@ -11,9 +11,10 @@ import sys
 import threading
 
 import pytest
+from starlette.websockets import WebSocket
 
 from vivant.errors import ArtworkError
-from vivant_kiosk import protocol, server, service
+from vivant_kiosk import protocol, server, service, workshop
 from vivant_kiosk.protocol import MAX_HEAD_BYTES, Limit
 from vivant_kiosk.server import AddressError, listen, serve
 
@@ -21,6 +22,11 @@ from .conftest import WAIT_S, jpeg_of, until
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /v1/compositions"
+UPGRADE = (
+    b"GET /v1/preview HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+LONG_HEADER = b"X: " + b"x" * 8192 + b"\r\n"  # for websockets, not for us
 
 
 @contextlib.contextmanager
@@ -36,6 +42,23 @@ def all_of(client):
         while part := client.recv(65536):
             received += part
     return received
+
+
+def fill(connection):
+    """Write until the client takes no more; in the server's thread."""
+    transport = connection.transport
+    while transport.get_write_buffer_size() == 0 and not transport.is_closing():
+        transport.write(bytes(1024))
+
+
+def is_admitted(port):
+    with (
+        connected(port) as client,
+        contextlib.suppress(BrokenPipeError, ConnectionResetError),
+    ):
+        client.sendall(GET + b"\r\n")
+        return client.recv(100).startswith(b"HTTP/1.1")
+    return False
 
 
 def test_a_taken_port_is_told_with_the_remedy():
@@ -147,13 +170,7 @@ def test_connections_are_limited_by_client_and_by_socket(running, room, download
         # The page's own connections are not counted among these.
         assert running_service.client.get("/healthz").status_code == 200
 
-    def is_free():
-        reset = contextlib.suppress(BrokenPipeError, ConnectionResetError)
-        with connected(port) as another, reset:
-            return answered(another)
-        return False
-
-    until(is_free)
+    until(lambda: is_admitted(port))
 
 
 def test_counts_of_connections_come_back_to_nothing():
@@ -176,6 +193,96 @@ def test_who_takes_nothing_is_given_up(running, room, monkeypatch):
         connections = running_service.server.server_state.connections
         until(lambda: connections)
         until(lambda: not connections)
+
+
+def test_the_last_bytes_that_nobody_takes_are_enough(running, room, monkeypatch):
+    monkeypatch.setattr(protocol, "WRITE_S", 0.1)
+    running_service = running()
+    connections = running_service.server.server_state.connections
+    with connected(running_service.port):
+        until(lambda: connections)
+        (connection,) = connections
+
+        def is_given_up():
+            connection.loop.call_soon_threadsafe(fill, connection)
+            return not connections
+
+        until(is_given_up)
+
+
+@pytest.mark.parametrize(
+    ("head", "answer"),
+    [
+        (UPGRADE.replace(b"preview", b"x" * 8192), b"HTTP/1.1 414"),
+        (UPGRADE + LONG_HEADER, b"HTTP/1.1 431"),
+        (UPGRADE + 128 * b"X: x\r\n", b"HTTP/1.1 431"),
+        (UPGRADE + b"Content-Length: 9\r\n", b""),
+    ],
+    ids=["line", "header", "headers", "body"],
+)
+def test_a_handshake_that_fails_ends_the_connection(running, room, monkeypatch, head, answer):
+    monkeypatch.setattr(server, "API_LIMIT", Limit(all=1, each=1, websockets=True))
+    port = running().port
+    with connected(port) as client:
+        client.sendall(head + b"\r\n")
+        assert all_of(client)[:12] == answer
+    until(lambda: is_admitted(port))
+
+
+def test_a_handshake_that_does_not_come_to_an_end_is_not_waited_for(running, room, monkeypatch):
+    async def hesitate(self, _):
+        while (await self.receive())["type"] != "websocket.disconnect":
+            pass
+
+    monkeypatch.setattr(WebSocket, "accept", hesitate)
+    monkeypatch.setattr(protocol, "HEAD_S", 0.1)
+    with connected(running().port) as client:
+        client.sendall(UPGRADE + b"\r\n")
+        assert all_of(client) == b""
+
+
+def test_a_websocket_keeps_the_place_of_its_connection(running, room, monkeypatch):
+    monkeypatch.setattr(server, "API_LIMIT", Limit(all=1, each=1, websockets=True))
+    port = running().port
+    with connected(port) as client:
+        client.sendall(UPGRADE + b"\r\n")
+        assert client.recv(12) == b"HTTP/1.1 101"
+        assert not is_admitted(port)
+    until(lambda: is_admitted(port))
+
+
+def test_a_websocket_does_not_begin_in_the_middle_of_an_answer(running, room, monkeypatch):
+    monkeypatch.setattr(protocol, "NEXT_HEAD_S", 0.1)
+    with connected(running().port) as client:
+        client.sendall(GET + b"\r\n" + UPGRADE + b"\r\n")
+        answers = all_of(client)
+    assert answers.count(b"HTTP/1.1 ") == 2
+    assert b"HTTP/1.1 101" not in answers
+
+
+def test_a_websocket_does_not_begin_before_an_answer_is_taken(running, room, monkeypatch):
+    monkeypatch.setattr(protocol, "NEXT_HEAD_S", 0.1)
+    running_service = running()
+    connections = running_service.server.server_state.connections
+    with connected(running_service.port) as client:
+        until(lambda: connections)
+        (connection,) = connections
+
+        def ask():
+            fill(connection)
+            connection.data_received(UPGRADE + b"\r\n")
+
+        connection.loop.call_soon_threadsafe(ask)
+        assert all_of(client).lstrip(b"\0").startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize("more", [b"", LONG_HEADER])
+def test_downloads_have_no_websockets(running, room, downloads, more):
+    with connected(running(downloads=downloads).downloads_port) as client:
+        client.sendall(UPGRADE + more + b"\r\n")
+        assert client.recv(12) == b"HTTP/1.1 404"
+        client.sendall(GET + b"Connection: close\r\n\r\n")
+        assert all_of(client).count(b"HTTP/1.1 404") == 1
 
 
 def test_what_runs_at_the_end_is_finished_and_what_waits_is_not(running, room):
@@ -202,6 +309,8 @@ def test_what_runs_at_the_end_is_finished_and_what_waits_is_not(running, room):
 
 
 def test_systemd_is_told_how_things_are(running, room, tmp_path, monkeypatch):
+    opening = threading.Event()
+    monkeypatch.setattr(workshop.Room, "open", lambda *_: opening.wait(WAIT_S) and room)
     address = str(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     monkeypatch.setenv("WATCHDOG_USEC", "1000")
@@ -216,8 +325,11 @@ def test_systemd_is_told_how_things_are(running, room, tmp_path, monkeypatch):
             return True
 
         running_service = running()
-        assert told(b"READY=1")
+        assert told(b"READY=1")  # pages are answered
+        assert told(b"STATUS=starting")
         assert told(b"WATCHDOG=1")
+        opening.set()
+        assert told(b"STATUS=ready, classic")
         running_service.server.should_exit = True
         assert told(b"STOPPING=1")
 
@@ -237,15 +349,41 @@ def test_a_workshop_that_hangs_is_not_vouched_for(running, room, monkeypatch):
     assert len(told) == count
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_well(meadow, store, number):
+@contextlib.contextmanager
+def process_of(meadow, store):
+    """Run the service as a process; give it and its port once it is ready."""
     command = [sys.executable, "-m", "vivant.cli", "serve", "--port", "0", "--profile", "classic"]
     options = ["--artworks", str(meadow), "--store", str(store.root)]
     with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
-        assert "vivant serves http://127.0.0.1:" in process.stderr.readline()
+        told = process.stderr.readline()
+        assert "vivant serves http://127.0.0.1:" in told
         for line in process.stderr:
             if "ready" in line:
                 break
+        yield process, int(told.partition("127.0.0.1:")[2].partition("/")[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_well(meadow, store, number):
+    with process_of(meadow, store) as (process, _):
         process.send_signal(number)
         assert process.wait(WAIT_S) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_a_signal_ends_it_well_whatever_clients_have_begun(meadow, store):
+    begun = (
+        GET,
+        UPGRADE,
+        UPGRADE + b"\r\n",
+        UPGRADE + LONG_HEADER + b"\r\n",
+        UPGRADE + b"Content-Length: 9\r\n\r\n",
+    )
+    with process_of(meadow, store) as (process, port), contextlib.ExitStack() as stack:
+        for start in begun:
+            stack.enter_context(connected(port)).sendall(start)
+        assert is_admitted(port)  # after them, so they have been seen
+        process.send_signal(signal.SIGTERM)
+        told = process.stderr.read()
+        assert process.wait(WAIT_S) == 0, told
+        assert "error" not in told

@@ -27,7 +27,8 @@ MAX_FRAME_BYTES = 512 * 1024
 """Of a camera frame, a JPEG."""
 
 _BROKEN, _TRY_LATER = 1011, 1013
-_SEND_S = 10.0
+_SEND_S = 10.0  # for a client to take a preview
+_CLOSE_S = 2.0  # for it to be told why nothing more comes
 _WAIT_S = 0.25  # between looks at whether the client is still there
 _QUALITY = 85
 
@@ -47,7 +48,7 @@ async def preview(socket: WebSocket, service: Annotated[Service, Depends(service
     await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
     live = service.workshop.preview
     if live is None or service.preview_taken:
-        await socket.close(_TRY_LATER, "no live preview now")
+        await _close(socket, _TRY_LATER, "no live preview now")
         return
     service.preview_taken = True
     try:
@@ -57,7 +58,8 @@ async def preview(socket: WebSocket, service: Annotated[Service, Depends(service
     except Refused:
         await _close(socket, _TRY_LATER, "the artworks are being loaded")
     except (VivantError, TimeoutError) as error:
-        _log.warning("the live preview ended: %s", error)
+        told = str(error) or "the client does not take what it is sent"
+        _log.warning("the live preview ended: %s", told)
         await _close(socket, _BROKEN, "the live preview failed")
     finally:
         try:
@@ -68,7 +70,9 @@ async def preview(socket: WebSocket, service: Annotated[Service, Depends(service
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    with suppress(RuntimeError):  # it was closed already
+    """Say why, if the client hears it: one that reads nothing must not keep the seat."""
+    closed_already = suppress(RuntimeError, WebSocketDisconnect)
+    with closed_already, anyio.move_on_after(_CLOSE_S):
         await socket.close(code, reason[:100])
 
 
