@@ -68,7 +68,7 @@ test-gpu: .venv/.dev engines/mtcnn/fp32/manifest.json  ## run the tests that nee
 	$(BIN)/python -m pytest -m gpu
 
 screens: .venv/.browser engines/mtcnn/fp32/manifest.json  ## take pictures of every screen; writes docs/screens
-	VIVANT_SCREENS=docs/screens $(BIN)/python -m pytest tests/kiosk/test_page.py
+	VIVANT_SCREENS=docs/screens $(BIN)/python -m pytest tests/kiosk/test_page_visit.py tests/kiosk/test_page_trouble.py
 
 lint: .venv/.dev  ## check format and style
 	$(BIN)/ruff format --check .

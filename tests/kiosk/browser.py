@@ -10,14 +10,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import PIL.Image
+import pytest
 
+import vivant_samples
 from vivant.images import encode_image, load_image
-from vivant_samples import PORTRAIT
 
 CHROMIUM = shutil.which("chromium")
 
 SCREENS = os.environ.get("VIVANT_SCREENS")
 """A folder that takes a picture of every screen; ``make screens`` sets it."""
+
+PORTRAIT, LANDSCAPE = (1080, 1920), (1920, 1080)
+BOTH = pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
+EITHER = BOTH if SCREENS else pytest.mark.parametrize("size", [PORTRAIT], ids=["portrait"])
+"""Of a screen that differs little; its pictures are taken in both."""
 
 WAIT_MS = 60_000
 """That something has to happen in; nothing is timed."""
@@ -90,7 +96,8 @@ _RULER = """
 
 def write_camera(path: Path) -> Path:
     """Write what the camera shows: the sample portrait before a wall, 1280x720, as MJPEG."""
-    portrait = cv2.resize(load_image(PORTRAIT), (720, 720), interpolation=cv2.INTER_CUBIC)
+    portrait = load_image(vivant_samples.PORTRAIT)
+    portrait = cv2.resize(portrait, (720, 720), interpolation=cv2.INTER_CUBIC)
     frame = np.full((720, 1280, 3), 168, np.uint8)
     frame[:, 280:1000] = portrait
     path.write_bytes(encode_image(frame, "jpeg") * 2)
@@ -192,3 +199,15 @@ class Visitor:
         picture = PIL.Image.fromarray(load_image(self.page.screenshot()))
         picture.thumbnail((1280, 1280))
         picture.save(folder / f"{kind}-{name}.webp", quality=80)
+
+
+def composition_of(page):
+    """Note the address of every composition that the page makes."""
+    made = []
+
+    def note(response):
+        if response.request.method == "POST" and response.url.endswith("/v1/compositions"):
+            made.append(response.headers["location"])
+
+    page.on("response", note)
+    return made

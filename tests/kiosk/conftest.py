@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import PIL.Image
 import pytest
+from playwright.sync_api import sync_playwright
 
 from vivant_kiosk import workshop
 from vivant_kiosk.app import create_app
@@ -19,6 +20,8 @@ from vivant_kiosk.compositions import Picture, Stage
 from vivant_kiosk.room import EndedError
 from vivant_kiosk.server import listen, make_server
 from vivant_kiosk.settings import Downloads, Settings
+
+from .browser import CHROMIUM, PORTRAIT, Visitor, chromium, write_camera
 
 WAIT_S = 60.0
 """That something has to happen in; nothing is timed."""
@@ -229,3 +232,38 @@ def running(settings):
 def downloads():
     """Settings for downloads on this machine alone."""
     return Downloads(host="127.0.0.1", port=1)
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory):
+    return write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg")
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    if CHROMIUM is None:
+        pytest.skip("needs chromium; run make .venv/.browser")
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser(playwright, camera):
+    with chromium(playwright, camera) as opened:
+        yield opened
+
+
+@pytest.fixture
+def visitor(browser, service):
+    """A visitor, in the orientation that a test wants: ``visitor(LANDSCAPE)``."""
+    there = []
+
+    def come(size=PORTRAIT, url=None, **options):
+        there.append(Visitor(browser, url or service.url, size, **options))
+        return there[-1]
+
+    yield come
+    for each in there:
+        errors = each.errors
+        each.close()
+        assert errors == []

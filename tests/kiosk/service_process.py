@@ -17,6 +17,10 @@ from vivant_samples import PORTRAIT
 WAIT_S = 60.0
 """That something has to happen in; nothing is timed."""
 
+DOWNLOADS = {"host": "127.0.0.1", "port": 0, "uses": 2}
+EVERYTHING = {"preview": True, "printing": True, "downloads": DOWNLOADS, "countdown_s": 2}
+"""That a museum can switch on."""
+
 ARTWORK = "night-harbour"
 JPEG = {"Accept": "image/jpeg"}
 

@@ -3,79 +3,20 @@
 from __future__ import annotations
 
 import re
-import signal
 
 import cv2
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
-from .browser import CHROMIUM, SCREENS, Visitor, chromium, write_camera
-from .service_process import WAIT_S, ServiceProcess
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium; run make .venv/.browser")
-
-PORTRAIT, LANDSCAPE = (1080, 1920), (1920, 1080)
-BOTH = pytest.mark.parametrize("size", [PORTRAIT, LANDSCAPE], ids=["portrait", "landscape"])
-EITHER = BOTH if SCREENS else pytest.mark.parametrize("size", [PORTRAIT], ids=["portrait"])
-"""Of a screen that differs little; its pictures are taken in both."""
-
-DOWNLOADS = {"host": "127.0.0.1", "port": 0, "uses": 2}
-
-
-@pytest.fixture(scope="module")
-def camera(tmp_path_factory):
-    return write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg")
-
-
-@pytest.fixture(scope="module")
-def playwright():
-    with sync_playwright() as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def browser(playwright, camera):
-    with chromium(playwright, camera) as opened:
-        yield opened
+from .browser import BOTH, EITHER, LANDSCAPE, PORTRAIT, composition_of
+from .service_process import DOWNLOADS, EVERYTHING, WAIT_S, ServiceProcess
 
 
 @pytest.fixture(scope="module")
 def service(store, tmp_path_factory):
-    """A service with everything that a museum can switch on."""
-    folder = tmp_path_factory.mktemp("service")
-    settings = {"preview": True, "printing": True, "downloads": DOWNLOADS, "countdown_s": 2}
-    with ServiceProcess(folder, store.root, **settings) as started:
+    with ServiceProcess(tmp_path_factory.mktemp("service"), store.root, **EVERYTHING) as started:
         yield started.until_ready()
-
-
-@pytest.fixture
-def visitor(browser, service):
-    """A visitor, in the orientation that a test wants: ``visitor(LANDSCAPE)``."""
-    there = []
-
-    def come(size=PORTRAIT, url=None, **options):
-        there.append(Visitor(browser, url or service.url, size, **options))
-        return there[-1]
-
-    yield come
-    for each in there:
-        errors = each.errors
-        each.close()
-        assert errors == []
-
-
-def composition_of(page):
-    """Note the address of every composition that the page makes."""
-    made = []
-
-    def note(response):
-        if response.request.method == "POST" and response.url.endswith("/v1/compositions"):
-            made.append(response.headers["location"])
-
-    page.on("response", note)
-    return made
 
 
 def difference(one, other):
@@ -267,29 +208,6 @@ def test_who_has_the_picture_on_the_phone_may_leave(visitor, service):
     assert httpx.get(f"{url}/vivant.jpg", timeout=WAIT_S).status_code == 200
 
 
-def test_where_there_is_no_network_the_picture_stays(visitor, service):
-    visitor = visitor(PORTRAIT)
-    made = composition_of(visitor.page)
-    visitor.to_result("evening-path")
-    problem = {"type": "urn:vivant:problem:conflict", "title": "-", "status": 409, "detail": "-"}
-    visitor.page.route("**/links", lambda route: route.fulfill(status=409, json=problem))
-    visitor.touch("#keep")
-    visitor.until("diary.at(-2) === 'keep' && diary.at(-1) === 'result'")
-    assert service.client.get(made[0]).status_code == 200
-
-
-def test_a_picture_expires_while_the_service_is_away(visitor, store, tmp_path):
-    settings = {"retention_s": 15, "downloads": DOWNLOADS}
-    with ServiceProcess(tmp_path, store.root, **settings) as service:
-        service.until_ready()
-        visitor = visitor(PORTRAIT, service.url)
-        visitor.to_result()
-        service.end(signal.SIGKILL)
-        visitor.touch("#keep")
-        visitor.until_in("service")
-        visitor.until_in("expired")
-
-
 def test_a_finger_that_bounces_means_the_first_touch(visitor):
     visitor = visitor(PORTRAIT)
     visitor.until_on("attract")
@@ -319,105 +237,6 @@ def test_a_picture_is_printed_alone(visitor, size):
             .filter((e) => e.checkVisibility({ visibilityProperty: true })).length"""
     )
     assert visible == 0
-
-
-@EITHER
-def test_the_service_is_killed_and_comes_back_during_the_countdown(visitor, store, tmp_path, size):
-    settings = {"countdown_s": 8}
-    with ServiceProcess(tmp_path, store.root, **settings) as service:
-        service.until_ready()
-        visitor = visitor(size, service.url)
-        visitor.to_camera()
-        visitor.touch("#shoot")
-        visitor.until_on("countdown")
-        service.end(signal.SIGKILL)
-        visitor.until_in("service")  # the photo was taken; nobody takes it
-        visitor.look("a-service-away")
-        with ServiceProcess(tmp_path, store.root, **settings, port=service.port) as again:
-            again.until_ready()
-            visitor.until_on("result")
-            assert again.client.get("/readyz").json()["ready"]
-
-
-def test_the_service_stops_while_a_visitor_waits(visitor, store, tmp_path):
-    settings = {"countdown_s": 0}
-    with ServiceProcess(tmp_path, store.root, **settings) as service:
-        service.until_ready()
-        visitor = visitor(PORTRAIT, service.url)
-        visitor.to_camera()
-        for _ in range(3):
-            service.post()
-        visitor.touch("#shoot")
-        visitor.until("diary.includes('progress.queued')")
-        assert service.end() == 0
-        with ServiceProcess(tmp_path, store.root, **settings, port=service.port) as again:
-            again.until_ready()
-            visitor.until_on("result")
-
-
-def test_a_picture_that_takes_too_long(visitor, store, tmp_path):
-    with ServiceProcess(tmp_path, store.root, countdown_s=0, composition_s=0.01) as service:
-        service.until_ready()
-        visitor = visitor(PORTRAIT, service.url)
-        visitor.to_camera()
-        visitor.touch("#shoot")
-        visitor.until_in("failed")
-        visitor.page.wait_for_timeout(2000)
-        assert visitor.diary().count("trouble") == 1
-        visitor.touch("#again")
-        visitor.until_on("camera")
-
-
-def test_the_service_is_away_when_the_page_is_open(visitor, store, tmp_path):
-    with ServiceProcess(tmp_path, store.root) as service:
-        service.until_ready()
-        visitor = visitor(PORTRAIT, service.url)
-        visitor.until_on("attract")
-        service.end(signal.SIGKILL)
-        with ServiceProcess(tmp_path, store.root, port=service.port) as again:
-            again.until_ready()
-            visitor.to_result("spring-garden")
-
-
-@EITHER
-def test_others_come_first(visitor, service, size):
-    visitor = visitor(size)
-    refused = []
-
-    def refuse_once(route):
-        if refused:
-            route.fallback()
-            return
-        refused.append(route)
-        problem = {"type": "urn:vivant:problem:busy", "title": "-", "status": 429, "detail": "-"}
-        headers = {"Retry-After": "8", "Content-Type": "application/problem+json"}
-        route.fulfill(status=429, headers=headers, json=problem)
-
-    visitor.page.route("**/v1/compositions", refuse_once)
-    visitor.to_camera()
-    visitor.touch("#shoot")
-    visitor.until_in("busy")
-    visitor.look("b-busy")
-    visitor.until_on("result")
-    assert len(refused) == 1
-
-
-def test_a_picture_of_nobody(visitor, service):
-    """The photo that is sent shows a wall; the page says how to do better."""
-    visitor = visitor(PORTRAIT)
-    visitor.to_camera()
-    visitor.page.evaluate(
-        """() => { HTMLCanvasElement.prototype.toBlob = function (done, type, quality) {
-            const wall = new OffscreenCanvas(640, 480);
-            wall.getContext("2d").fillRect(0, 0, 640, 480);
-            wall.convertToBlob({ type, quality }).then(done);
-        }; }"""
-    )
-    visitor.touch("#shoot")
-    visitor.until_in("nobody")
-    visitor.look("c-nobody")
-    visitor.touch("#again")
-    visitor.until_on("camera")
 
 
 def test_by_keyboard_alone(visitor):
@@ -458,16 +277,3 @@ def test_nothing_moves_for_those_who_want_none(visitor):
         "() => document.getAnimations().filter((each) => each.playState === 'running').length"
     )
     assert running == 0
-
-
-@EITHER
-def test_there_is_no_camera(playwright, service, size):
-    with chromium(playwright) as browser:
-        visitor = Visitor(browser, service.url, size)
-        visitor.until_on("attract")
-        visitor.touch("#start")
-        visitor.touch('.artwork[data-id="night-harbour"]')
-        visitor.touch("#agree")
-        visitor.until_in("camera")
-        visitor.look("d-camera")
-        assert visitor.errors == []
