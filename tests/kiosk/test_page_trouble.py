@@ -28,14 +28,19 @@ def test_where_there_is_no_network_the_picture_stays(visitor, service):
 
 
 def test_a_picture_expires_while_the_service_is_away(visitor, store, tmp_path):
-    settings = {"retention_s": 15, "downloads": DOWNLOADS}
-    with ServiceProcess(tmp_path, store.root, **settings) as service:
+    with ServiceProcess(tmp_path, store.root, downloads=DOWNLOADS) as service:
         service.until_ready()
         visitor = visitor(PORTRAIT, service.url)
+        visitor.page.clock.install()  # it goes on, and can be put forward
+        visitor.page.reload()
         visitor.to_result()
         service.end(signal.SIGKILL)
         visitor.touch("#keep")
         visitor.until_in("service")
+        visitor.touch("#trouble-title")  # somebody is there
+        visitor.page.clock.run_for(59_000)
+        visitor.touch("#trouble-title")
+        visitor.page.clock.run_for(59_000)
         visitor.until_in("expired")
 
 

@@ -123,32 +123,48 @@ def take_it_along(visitor):
 def test_progress_is_shown_as_it_comes(visitor):
     visitor = visitor(PORTRAIT)
     visitor.to_camera("spring-garden")
+    held, looked = [], []
+
+    def hold(route):  # or it would be over before anybody looks
+        if looked:
+            route.continue_()
+        else:
+            held.append(route)
+
+    visitor.page.route("**/image?stage=harmonized", hold)
     visitor.touch("#shoot")
-    visitor.until("diary.includes('progress.matte')")
-    visitor.look("5-progress", fade_ms=600)
+    visitor.until("diary.includes('progress.composite')")
+    visitor.look("5-progress", fade_ms=1500)
+    looked.append("5-progress")
+    for route in held:
+        route.continue_()
     visitor.until_on("result")
     stages = ["progress.running", "progress.matte", "progress.composite", "progress.harmonized"]
     assert visitor.diary()[-5:] == [*stages, "result"]
 
 
 def test_nobody_is_there_any_more(visitor, browser, store, tmp_path):
-    settings = {"idle_s": 20, "idle_warning_s": 8, "countdown_s": 0, "consent": False}
+    settings = {"idle_s": 40, "idle_warning_s": 8, "countdown_s": 0, "consent": False}
     with ServiceProcess(tmp_path, store.root, **settings) as service:
         service.until_ready()
         visitor = visitor(LANDSCAPE, service.url)
         made = composition_of(visitor.page)
+        visitor.page.clock.install()  # it goes on, and can be put forward
+        visitor.page.reload()
         visitor.touch("[data-language=de]")
         visitor.touch("#start")
         visitor.touch('.artwork[data-id="night-harbour"]')
         visitor.page.wait_for_selector("#shoot:enabled")
         visitor.touch("#shoot")
         visitor.until_on("result")
+        visitor.page.clock.run_for(40_000)
         visitor.page.wait_for_selector("#idle[open]")
         visitor.look("8-idle")
         visitor.touch("#still-here")
         assert visitor.page.locator("#idle[open]").count() == 0
         visitor.until_on("result")
-        visitor.until_on("attract")  # by itself
+        visitor.page.clock.run_for(50_000)
+        visitor.until_on("attract")
         service.until(lambda: service.client.get(made[0]).status_code == 404)
         assert visitor.page.get_attribute("html", "lang") == "en"
 
