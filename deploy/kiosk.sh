@@ -49,9 +49,10 @@ show_page() {
         --disable-domain-reliability --password-store=basic \
         --disable-features=Translate,MediaRouter,SpareRendererForSitePerProcess &
     shown=$!
-    # A browser shows a page that crashed or hangs until somebody comes: it is given 30 s.
+    # A browser shows a page that crashed or hangs until somebody comes: it is given a minute, which
+    # also is what it has to bring up a page on a slow disk.
     missed=0
-    while [ "$missed" -lt 6 ] && pause 5 && kill -0 "$shown" 2>/dev/null; do
+    while [ "$missed" -lt 12 ] && pause 5 && kill -0 "$shown" 2>/dev/null; do
         if page_lives; then missed=0; else missed=$((missed + 1)); fi
     done
     stop_browser

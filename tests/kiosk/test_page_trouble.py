@@ -42,6 +42,8 @@ def test_a_picture_expires_while_the_service_is_away(visitor, store, tmp_path):
         visitor.touch("#trouble-title")
         visitor.page.clock.run_for(59_000)
         visitor.until_in("expired")
+        for picture in ("#after", "#before", "#paper", "#qr"):
+            assert visitor.page.get_attribute(picture, "src") is None
 
 
 @EITHER
@@ -95,11 +97,16 @@ def test_the_service_is_away_when_the_page_is_open(visitor, store, tmp_path):
     with ServiceProcess(tmp_path, store.root) as service:
         service.until_ready()
         visitor = visitor(PORTRAIT, service.url)
+        visitor.page.clock.install()  # it goes on, and can be put forward
+        visitor.page.reload()
         visitor.until_on("attract")
         service.end(signal.SIGKILL)
+        visitor.page.clock.run_for(15_000)
+        visitor.until_in("service")
         with ServiceProcess(tmp_path, store.root, port=service.port) as again:
             again.until_ready()
             visitor.to_result("spring-garden")
+        assert visitor.diary()[:3] == ["attract", "trouble", "attract"]
 
 
 @EITHER
@@ -128,6 +135,7 @@ def test_others_come_first(visitor, service, size):
 def test_a_picture_of_nobody(visitor, service):
     """The photo that is sent shows a wall; the page says how to do better."""
     visitor = visitor(PORTRAIT)
+    made = composition_of(visitor.page)
     visitor.to_camera()
     visitor.page.evaluate(
         """() => { HTMLCanvasElement.prototype.toBlob = function (done, type, quality) {
@@ -139,8 +147,10 @@ def test_a_picture_of_nobody(visitor, service):
     visitor.touch("#shoot")
     visitor.until_in("nobody")
     visitor.look("c-nobody")
+    service.until(lambda: service.client.get(made[0]).status_code == 404)
     visitor.touch("#again")
     visitor.until_on("camera")
+    assert len(made) == 1
 
 
 @EITHER

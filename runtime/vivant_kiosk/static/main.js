@@ -18,7 +18,7 @@ import { farewell } from "./visit.js";
 
 const BEAT_S = 30;
 
-/** Ask twice a minute, whatever is on: of a page that falls silent the staff's tools know it hangs. */
+/** Ask twice a minute, whatever is on: a page that falls silent is taken for one that hangs. */
 function beat() {
   setInterval(() => void json("/v1/kiosk").catch(() => {}), BEAT_S * 1000);
 }

@@ -13,7 +13,8 @@ import { current, forgetPictures, isVisited, leave } from "../visit.js";
 
 /** @type {Record<string, string>} what the service's problems mean to a visitor. */
 const KINDS = {
-  away: "service", "not-ready": "service", busy: "busy", nobody: "nobody", "no-place": "no-place",
+  away: "service", "not-ready": "service", "too-slow": "service",
+  busy: "busy", nobody: "nobody", "no-place": "no-place",
   expired: "expired", "not-found": "expired", conflict: "expired",
   "unknown-artwork": "gone", empty: "empty", unauthorized: "staff", forbidden: "staff",
 };
